@@ -1,0 +1,154 @@
+"""From a model in torch to a bundle on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import platform
+import warnings
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from planet_ros.bundle.manifest import MANIFEST_FILE, Graph, Manifest
+from planet_ros.files import folder_written_whole
+from planet_ros.models import WorldModel
+
+OPSET = 17
+"""Understood by onnxruntime from 1.13 on, older than any that the robot may have."""
+
+
+class BundleExporter:
+    """Writes bundles of one model: its graphs are traced once, later exports replace weights."""
+
+    def __init__(self, model: WorldModel, horizon: int) -> None:
+        """Trace the graphs.
+
+        Args:
+            model: The model, whose weights are read anew at each `export`.
+            horizon: Steps that ``imagine.onnx`` looks ahead.
+        """
+        self._model = model
+        action = torch.zeros(model.shapes.action)
+        belief = torch.zeros(model.belief_size)
+        self._graphs = {
+            "observe": _trace(
+                _Observe(model),
+                {
+                    "belief": belief,
+                    "action": action,
+                    "observation": torch.zeros(model.shapes.observation),
+                },
+                outputs={"next_belief": ()},
+            ),
+            "imagine": _trace(
+                _Imagine(model),
+                # Two candidates: one would let the tracer take N for a constant.
+                {"belief": belief, "actions": torch.zeros(2, horizon, model.shapes.action)},
+                outputs={"rewards": (0,), "continues": (0,), "disagreement": (0,)},
+                dynamic={"actions": (0,)},
+            ),
+        }
+
+    def export(self, path: Path, about: Mapping[str, Any]) -> None:
+        """Write the model with its present weights; `path` is replaced whole or not at all.
+
+        Args:
+            path: Folder of the bundle.
+            about: The fields of `Manifest` besides those of the graphs.
+        """
+        weights = self._model.state_dict()
+        with folder_written_whole(path) as folder:
+            graphs = {}
+            for name, graph in self._graphs.items():
+                _replace_weights(graph, weights)
+                content = graph.SerializeToString()
+                file = f"{name}.onnx"
+                (folder / file).write_bytes(content)
+                graphs[name] = Graph(
+                    file=file, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content)
+                )
+            manifest = Manifest(
+                **about,
+                belief_size=self._model.belief_size,
+                graphs=graphs,
+                created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                software={
+                    "python": platform.python_version(),
+                    "torch": torch.__version__,
+                    "onnx": onnx.__version__,
+                    "numpy": np.__version__,
+                },
+            )
+            (folder / MANIFEST_FILE).write_bytes(manifest.to_json())
+
+
+class _Observe(nn.Module):
+    """`WorldModel.observe` as a module, which is what torch exports."""
+
+    def __init__(self, model: WorldModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, belief: Tensor, action: Tensor, observation: Tensor) -> Tensor:
+        # The ensemble's belief is the observation alone: the sum keeps the other inputs in the
+        # graph, whose interface is the same for every kind of model.
+        unused = 0 * (belief.sum() + action.sum())
+        return self.model.observe(belief, action, observation) + unused
+
+
+class _Imagine(nn.Module):
+    def __init__(self, model: WorldModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, belief: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.model.imagine(belief, actions)
+
+
+def _trace(
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Mapping[str, tuple[int, ...]],
+    dynamic: Mapping[str, tuple[int, ...]] | None = None,
+) -> onnx.ModelProto:
+    """Trace a module, with the dimensions in `dynamic` and `outputs` left open."""
+    axes = {**(dynamic or {}), **{name: open_ for name, open_ in outputs.items() if open_}}
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # The exporter that torch now prefers (dynamo=True) gives the same numbers but takes ten
+        # seconds for a graph that this one traces in one; torch is pinned in setup.py.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            tuple(inputs.values()),
+            buffer,
+            dynamo=False,
+            opset_version=OPSET,
+            # Folding would melt weights into constants that `_replace_weights` cannot find.
+            do_constant_folding=False,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes={name: dict.fromkeys(dims, "N") for name, dims in axes.items()},
+        )
+    return onnx.load_from_string(buffer.getvalue())
+
+
+def _replace_weights(graph: onnx.ModelProto, weights: Mapping[str, Tensor]) -> None:
+    """Set every weight in the graph to the model's; `weights` is its ``state_dict``."""
+    for initializer in graph.graph.initializer:
+        name = initializer.name.removeprefix("model.")
+        if name not in weights:
+            raise RuntimeError(
+                f"the traced graph holds {initializer.name}, which is not a weight of the model: "
+                "compute it from inputs, or register it as a buffer"
+            )
+        value = weights[name].detach().cpu().numpy()
+        initializer.CopyFrom(numpy_helper.from_array(value, initializer.name))

@@ -1,0 +1,134 @@
+"""One step and one episode of experience.
+
+```
+observation  o0 ──a0,r0──► o1 ──a1,r1──► o2 … o(T-1) ──a(T-1),r(T-1)──► oT
+step index    0             1             2                              T
+```
+
+A step holds the observation it ended in together with the action and reward that led there, so
+that step 0, the reset, has neither: its action is zero and its reward 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one environment step brought.
+
+    Attributes:
+        index: Steps since the reset; 0 is the reset itself.
+        observation: (O,) seen after the action.
+        action: (A,) taken before; zeros at the reset.
+        reward: Received for the action; 0 at the reset.
+        terminated: The episode is over: nothing more can be won or lost.
+        truncated: The episode was cut, by a time limit for example, and could have gone on.
+        stamp_ns: Time of the observation in nanoseconds.
+    """
+
+    index: int
+    observation: NDArray[np.float32]
+    action: NDArray[np.float32]
+    reward: float
+    terminated: bool = False
+    truncated: bool = False
+    stamp_ns: int = 0
+
+    @property
+    def last(self) -> bool:
+        """Whether the episode ends here."""
+        return self.terminated or self.truncated
+
+
+@dataclass(frozen=True)
+class Episode:
+    """T steps that follow one another.
+
+    Attributes:
+        observation: (T + 1, O) float32.
+        action: (T, A) float32.
+        reward: (T,) float64.
+        terminated: The last observation is terminal.
+        truncated: The episode was cut after its last step. Neither flag is set where recording
+            stopped in the middle.
+    """
+
+    observation: NDArray[np.float32]
+    action: NDArray[np.float32]
+    reward: NDArray[np.float64]
+    terminated: bool
+    truncated: bool
+
+    def __post_init__(self) -> None:
+        steps = len(self.reward)
+        if len(self.observation) != steps + 1 or len(self.action) != steps:
+            raise ValueError(
+                f"an episode of {steps} rewards has {steps + 1} observations and {steps} actions, "
+                f"found {len(self.observation)} and {len(self.action)}"
+            )
+        for name in ("observation", "action", "reward"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise ValueError(f"{name}: found a value that is not finite")
+
+    def __len__(self) -> int:
+        return len(self.reward)
+
+    @property
+    def total_reward(self) -> float:
+        """The undiscounted return."""
+        return float(self.reward.sum())
+
+
+class EpisodeBuilder:
+    """Puts steps together to episodes, and counts what is missing between them."""
+
+    def __init__(self) -> None:
+        self._steps: list[Step] = []
+        self.missing_steps = 0
+
+    def __len__(self) -> int:
+        """Transitions of the episode under way."""
+        return max(0, len(self._steps) - 1)
+
+    def add(self, step: Step) -> Episode | None:
+        """Append a step; give the finished episode when it was the last one.
+
+        A step whose index does not follow the one before means that steps were lost or that the
+        simulation was reset in between. What came before is then given as an episode that was
+        cut; steps without a known beginning start an episode of their own.
+        """
+        cut = None
+        if self._steps and step.index != self._steps[-1].index + 1:
+            if step.index != 0:
+                self.missing_steps += max(0, step.index - self._steps[-1].index - 1)
+            cut = self.take()
+        self._steps.append(step)
+        if step.last and len(self._steps) > 1:
+            return self.take()
+        if step.last:
+            self._steps = []
+        return cut
+
+    def snapshot(self) -> Episode | None:
+        """The episode under way, as one that was cut here; None while it has no transition."""
+        if len(self) == 0:
+            return None
+        steps, last = self._steps, self._steps[-1]
+        return Episode(
+            observation=np.stack([step.observation for step in steps]).astype(np.float32),
+            action=np.stack([step.action for step in steps[1:]]).astype(np.float32),
+            reward=np.array([step.reward for step in steps[1:]], dtype=np.float64),
+            terminated=last.terminated,
+            truncated=last.truncated,
+        )
+
+    def take(self) -> Episode | None:
+        """Give the episode under way, as `snapshot`, and start afresh."""
+        episode = self.snapshot()
+        self._steps = []
+        return episode

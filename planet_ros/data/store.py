@@ -1,0 +1,139 @@
+"""Episodes on disk: one npz file each, readable with numpy alone.
+
+=============  ==================  ================================================
+array          shape, type         meaning
+=============  ==================  ================================================
+observation    (T + 1, O) float32  before the first action and after each
+action         (T, A) float32      taken between two observations
+reward         (T,) float64        received for each action
+terminated     () bool             the last observation is terminal
+truncated      () bool             the episode was cut after the last step
+version        () int64            1
+=============  ==================  ================================================
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from planet_ros.data.episode import Episode
+from planet_ros.errors import UserError
+from planet_ros.files import write_whole
+
+FORMAT_VERSION = 1
+_ARRAYS = ("observation", "action", "reward", "terminated", "truncated")
+
+
+def save_episode(episode: Episode, path: Path) -> None:
+    """Write an episode, whole or not at all."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        observation=episode.observation,
+        action=episode.action,
+        reward=episode.reward,
+        terminated=np.bool_(episode.terminated),
+        truncated=np.bool_(episode.truncated),
+        version=np.int64(FORMAT_VERSION),
+    )
+    write_whole(path, buffer.getvalue())
+
+
+def load_episode(path: Path) -> Episode:
+    """Read an episode.
+
+    Raises:
+        UserError: The file is cut short, is of another format, or its arrays do not fit together.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = {*_ARRAYS, "version"} - set(file.files)
+            if missing:
+                raise UserError(f"{path}: no array {sorted(missing)}, found {sorted(file.files)}")
+            if int(file["version"]) != FORMAT_VERSION:
+                raise UserError(
+                    f"{path}: version {int(file['version'])}, expected {FORMAT_VERSION}"
+                )
+            return Episode(
+                observation=file["observation"],
+                action=file["action"],
+                reward=file["reward"],
+                terminated=bool(file["terminated"]),
+                truncated=bool(file["truncated"]),
+            )
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not a whole episode: {error}") from None
+
+
+class EpisodeStore:
+    """Episodes in memory and, when given a folder, on disk; append-only up to a capacity."""
+
+    def __init__(self, directory: Path | None = None, *, capacity_steps: int = 100_000) -> None:
+        """Open a store, with the episodes that the folder already holds.
+
+        A file that cannot be read is skipped with a warning and left where it is.
+        """
+        self.directory = directory
+        self.capacity_steps = capacity_steps
+        self._episodes: list[tuple[Path | None, Episode]] = []
+        self._next_number = 0
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._load(directory)
+
+    def _load(self, directory: Path) -> None:
+        for path in sorted(directory.glob("episode-*.npz")):
+            self._next_number = max(self._next_number, int(path.stem.split("-")[1]) + 1)
+            try:
+                self._append(path, load_episode(path))
+            except UserError as error:
+                warnings.warn(f"skipped {error}", stacklevel=3)
+
+    @property
+    def episodes(self) -> Sequence[Episode]:
+        """All episodes kept, oldest first."""
+        return [episode for _, episode in self._episodes]
+
+    @property
+    def steps(self) -> int:
+        """Environment steps kept."""
+        return sum(len(episode) for _, episode in self._episodes)
+
+    def add(self, episode: Episode) -> None:
+        """Append an episode; the oldest go when the capacity is exceeded.
+
+        Raises:
+            UserError: The shape of its observation or action differs from the episodes before.
+        """
+        path = None
+        if self._episodes:
+            self._check_like(self._episodes[0][1], episode, "the new episode")
+        if self.directory is not None:
+            path = self.directory / f"episode-{self._next_number:06d}.npz"
+            save_episode(episode, path)
+        self._next_number += 1
+        self._append(path, episode)
+
+    def _append(self, path: Path | None, episode: Episode) -> None:
+        if self._episodes:
+            self._check_like(self._episodes[0][1], episode, str(path))
+        self._episodes.append((path, episode))
+        steps = self.steps
+        while steps > self.capacity_steps and len(self._episodes) > 1:
+            oldest, gone = self._episodes.pop(0)
+            steps -= len(gone)
+            if oldest is not None:
+                oldest.unlink(missing_ok=True)
+
+    @staticmethod
+    def _check_like(first: Episode, other: Episode, name: str) -> None:
+        for part in ("observation", "action"):
+            expected, found = getattr(first, part).shape[1:], getattr(other, part).shape[1:]
+            if found != expected:
+                raise UserError(f"{name}: {part} of shape {found}, expected {expected}")

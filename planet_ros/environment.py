@@ -1,0 +1,183 @@
+"""Gymnasium environments that a world model can be learned of: Box in, Box out."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+
+from planet_ros.config import Settings, closest
+from planet_ros.data import Step
+from planet_ros.errors import UserError
+
+
+@dataclass(frozen=True)
+class EnvironmentSpec:
+    """Which environment: what `gymnasium.make` and the wrappers around it are given.
+
+    Attributes:
+        id: Gymnasium's id.
+        kwargs: Keyword arguments of the environment.
+        modules: Python modules to import first, so that they register environments.
+        wrappers: ``module:Class`` or ``module:Class {"argument": value}``, inside first.
+    """
+
+    id: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
+    wrappers: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, settings: Settings) -> EnvironmentSpec:
+        """The environment that settings name."""
+        return cls(
+            id=settings.env_id,
+            kwargs=json.loads(settings.env_kwargs),
+            modules=tuple(settings.env_modules),
+            wrappers=tuple(settings.env_wrappers),
+        )
+
+
+class Environment:
+    """An environment whose steps are checked and come as `Step`."""
+
+    def __init__(self, spec: EnvironmentSpec, *, render_mode: str | None = None) -> None:
+        """Make the environment.
+
+        Raises:
+            UserError: The id or a module or wrapper is unknown, the arguments do not fit, or the
+                spaces are not bounded vectors.
+        """
+        self.spec = spec
+        for name in spec.modules:
+            _import(name, "env_modules")
+        self.gym = _make(spec, render_mode)
+        observation, action = self.gym.observation_space, self.gym.action_space
+        for part, space in (("observation", observation), ("action", action)):
+            if not isinstance(space, Box) or len(space.shape) != 1:
+                self.gym.close()
+                raise UserError(
+                    f"{spec.id}: found {part}s {space}, expected a Box of one dimension; "
+                    "a wrapper in env_wrappers can change that (for example "
+                    "gymnasium.wrappers:FlattenObservation)"
+                )
+        self.low = np.asarray(action.low, dtype=np.float32)
+        self.high = np.asarray(action.high, dtype=np.float32)
+        if not (np.isfinite(self.low) & np.isfinite(self.high) & (self.low < self.high)).all():
+            self.gym.close()
+            raise UserError(
+                f"{spec.id}: found actions from {self.low} to {self.high}, expected finite bounds "
+                "with low < high; gymnasium.wrappers:RescaleAction in env_wrappers can set them"
+            )
+        self.observation_size = int(observation.shape[0])
+        self._index = 0
+
+    @property
+    def step_period_s(self) -> float:
+        """Simulated seconds for each step, from the environment itself; 0.05 where it is silent."""
+        inner = self.gym.unwrapped
+        period = getattr(inner, "dt", None)
+        if not isinstance(period, (int, float)) or not period > 0:
+            rate = inner.metadata.get("render_fps") or 20
+            period = 1 / rate
+        return float(period)
+
+    def reset(self, seed: int | None = None) -> Step:
+        """Start an episode.
+
+        Raises:
+            UserError: The observation is not finite.
+        """
+        observation, _ = self.gym.reset(seed=seed)
+        self._index = 0
+        return self._checked(observation, np.zeros_like(self.low), 0.0, False, False)
+
+    def step(self, action: NDArray[np.floating]) -> Step:
+        """Take an action, moved into its range first.
+
+        Raises:
+            UserError: The observation or the reward is not finite.
+        """
+        clipped = np.clip(np.asarray(action, dtype=np.float32), self.low, self.high)
+        observation, reward, terminated, truncated, _ = self.gym.step(clipped.copy())
+        self._index += 1
+        return self._checked(observation, clipped, float(reward), terminated, truncated)
+
+    def random_action(self, rng: np.random.Generator) -> NDArray[np.float32]:
+        """An action (A,) drawn uniformly from its range."""
+        return rng.uniform(self.low, self.high).astype(np.float32)
+
+    def render(self) -> NDArray[np.uint8]:
+        """The current frame (height, width, 3)."""
+        return np.asarray(self.gym.render(), dtype=np.uint8)
+
+    def close(self) -> None:
+        """Release what the environment holds."""
+        self.gym.close()
+
+    def _checked(
+        self,
+        observation: Any,
+        action: NDArray[np.float32],
+        reward: float,
+        terminated: bool,
+        truncated: bool,
+    ) -> Step:
+        vector = np.array(observation, dtype=np.float32)
+        for name, value in (("observation", vector), ("reward", reward)):
+            if not np.isfinite(value).all():
+                raise UserError(
+                    f"{self.spec.id}: found {name} {value} at step {self._index} of the episode "
+                    f"after action {action}, expected finite numbers; the episode ends before it"
+                )
+        return Step(
+            index=self._index,
+            observation=vector,
+            action=action,
+            reward=reward,
+            terminated=bool(terminated),
+            truncated=bool(truncated),
+        )
+
+
+def _make(spec: EnvironmentSpec, render_mode: str | None) -> gymnasium.Env:
+    try:
+        env = gymnasium.make(spec.id, render_mode=render_mode, **spec.kwargs)
+    except gymnasium.error.UnregisteredEnv as error:
+        near = closest(spec.id, gymnasium.registry)
+        raise UserError(
+            f"env_id: {spec.id!r} is not registered{near}: {error}; an environment of your own "
+            "needs its module in env_modules"
+        ) from None
+    except (gymnasium.error.Error, TypeError, ImportError) as error:
+        raise UserError(f"env_id: {spec.id!r} with {spec.kwargs} cannot be made: {error}") from None
+    for text in spec.wrappers:
+        env = _wrapped(env, text)
+    return env
+
+
+def _wrapped(env: gymnasium.Env, text: str) -> gymnasium.Env:
+    entry_point, _, arguments = text.partition(" ")
+    module, _, name = entry_point.partition(":")
+    wrapper = getattr(_import(module, "env_wrappers"), name, None) if name else None
+    if wrapper is None:
+        raise UserError(
+            f"env_wrappers: found {text!r}, expected module:Class, optionally with a JSON object"
+        )
+    try:
+        return wrapper(env, **json.loads(arguments or "{}"))
+    except (TypeError, ValueError, AssertionError) as error:
+        raise UserError(f"env_wrappers: {text!r} cannot be applied: {error}") from None
+
+
+def _import(name: str, setting: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(f"{setting}: module {name!r} cannot be imported: {error}") from None

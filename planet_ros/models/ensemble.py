@@ -1,0 +1,210 @@
+"""An ensemble of neural networks that predict the change of the observation, and the reward.
+
+The belief is the observation itself. Each member follows its own trajectory over the horizon; the
+reward is the members' mean, and their spread is the disagreement (Chua et al. 2018,
+arXiv 1805.12114, section 5, the TS∞ way of propagation with one particle a member).
+
+With one member, ReLU, `target: state`, and neither normalisation nor a continue head, this is the
+notebook's `DynamicsModel`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from planet_ros.config import WorldModelSettings
+from planet_ros.data import Episode
+from planet_ros.models.contract import Shapes, TorchBatch, WorldModel
+
+_ACTIVATIONS = {"silu": F.silu, "relu": F.relu, "tanh": torch.tanh, "elu": F.elu}
+
+# Log-variances of the Gaussian heads, in normalised units: from a thousandth of the data's spread
+# to a little more than all of it. Unbounded, a head that has seen little collapses (Chua et al.
+# 2018, appendix A.1).
+_MIN_LOG_VARIANCE, _MAX_LOG_VARIANCE = -14.0, 0.5
+
+
+class Ensemble(WorldModel):
+    """E networks of the same shape, computed together by batched products."""
+
+    def __init__(self, shapes: Shapes, settings: WorldModelSettings) -> None:
+        """Make the networks with random weights from torch's global generator."""
+        super().__init__()
+        self.shapes = shapes
+        self.belief_size = shapes.observation
+        self.members = settings.members
+        self._activation = _ACTIVATIONS[settings.activation]
+        self._predicts_change = settings.target == "change"
+        self._gaussian = settings.head == "gaussian"
+        self._predicts_continue = settings.predict_continue
+        self._normalize = settings.normalize
+
+        targets = shapes.observation + 1
+        outputs = targets * (2 if self._gaussian else 1) + int(self._predicts_continue)
+        sizes = [shapes.observation + shapes.action, *settings.hidden_sizes, outputs]
+        self.weights = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+            bound = 1 / np.sqrt(fan_in)  # torch's own default for nn.Linear
+            weight = torch.empty(self.members, fan_in, fan_out).uniform_(-bound, bound)
+            bias = torch.empty(self.members, 1, fan_out).uniform_(-bound, bound)
+            self.weights.append(nn.Parameter(weight))
+            self.biases.append(nn.Parameter(bias))
+
+        # Scales are kept as the factors that the graph multiplies by: a quotient of buffers would
+        # be folded into a constant by the export, and stay behind when weights are replaced.
+        low, high = torch.from_numpy(shapes.low), torch.from_numpy(shapes.high)
+        size = shapes.observation
+        self.register_buffer("observation_mean", torch.zeros(size))
+        self.register_buffer("observation_factor", torch.ones(size))
+        self.register_buffer("action_mean", (low + high) / 2 if self._normalize else 0 * low)
+        self.register_buffer(
+            "action_factor", 2 / (high - low) if self._normalize else torch.ones_like(low)
+        )
+        # Of the change or of the next observation, whichever is predicted, then of the reward.
+        self.register_buffer("target_mean", torch.zeros(size + 1))
+        self.register_buffer("target_std", torch.ones(size + 1))
+
+    observation_mean: Tensor
+    observation_factor: Tensor
+    action_mean: Tensor
+    action_factor: Tensor
+    target_mean: Tensor
+    target_std: Tensor
+
+    def fit_normalization(self, episodes: Sequence[Episode]) -> None:
+        """Take means and standard deviations of observations and targets from data."""
+        if not self._normalize:
+            return
+        before = np.concatenate([episode.observation[:-1] for episode in episodes])
+        after = np.concatenate([episode.observation[1:] for episode in episodes])
+        reward = np.concatenate([episode.reward for episode in episodes])[:, None]
+        predicted = after - before if self._predicts_change else after
+        target = np.concatenate([predicted, reward], axis=1)
+        self._set("observation_mean", before.mean(axis=0))
+        self._set("observation_factor", 1 / _spread(before))
+        self._set("target_mean", target.mean(axis=0))
+        self._set("target_std", _spread(target))
+
+    def _set(self, name: str, value: np.ndarray) -> None:
+        buffer = getattr(self, name)
+        buffer.copy_(torch.as_tensor(value, dtype=buffer.dtype))
+
+    def observe(self, belief: Tensor, action: Tensor, observation: Tensor) -> Tensor:
+        """The belief is what was seen last."""
+        return observation
+
+    def imagine(self, belief: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Roll every member forward from the belief; see `WorldModel.imagine`."""
+        observation = belief.expand(self.members, actions.shape[0], -1)
+        rewards, continues, disagreement = [], [], []
+        for step in range(actions.shape[1]):
+            output = self._network(observation, actions[:, step].expand(self.members, -1, -1))
+            observation, reward = self._means(observation, output)
+            mean = reward.mean(dim=0)
+            rewards.append(mean)
+            disagreement.append((reward - mean).square().mean(dim=0).sqrt())
+            if self._predicts_continue:
+                continues.append(torch.sigmoid(output[..., -1]).mean(dim=0))
+            else:
+                continues.append(torch.ones_like(mean))
+        return (
+            torch.stack(rewards, dim=1),
+            torch.stack(continues, dim=1),
+            torch.stack(disagreement, dim=1),
+        )
+
+    def predict(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of every member.
+
+        Args:
+            observation: (E, N, O).
+            action: (E, N, A).
+
+        Returns:
+            Next observation (E, N, O) and reward (E, N).
+        """
+        return self._means(observation, self._network(observation, action))
+
+    def _network(self, observation: Tensor, action: Tensor) -> Tensor:
+        hidden = torch.cat(
+            [
+                (observation - self.observation_mean) * self.observation_factor,
+                (action - self.action_mean) * self.action_factor,
+            ],
+            dim=-1,
+        )
+        last = len(self.weights) - 1
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            hidden = torch.baddbmm(bias, hidden, weight)
+            if layer < last:
+                hidden = self._activation(hidden)
+        return hidden
+
+    def _means(self, observation: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
+        targets = self.shapes.observation + 1
+        physical = output[..., :targets] * self.target_std + self.target_mean
+        following = physical[..., :-1]
+        if self._predicts_change:
+            following = observation + following
+        return following, physical[..., -1]
+
+    def batch_dimensions(self, batch_size: int) -> tuple[int, ...]:
+        """(E, B): every member learns from sequences of its own, as bootstrapping would give."""
+        return (self.members, batch_size)
+
+    def loss(self, batch: TorchBatch, loss_steps: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Error of the first `loss_steps` steps, each predicted from the prediction before.
+
+        In normalised units: the squared error of the observation and that of the reward, each
+        averaged over its dimensions, or the Gaussian negative log-likelihood; the cross-entropy
+        of the continuation is added where it is predicted.
+        """
+        targets = self.shapes.observation + 1
+        observation = batch.observation[:, :, 0]
+        observation_loss = reward_loss = continue_loss = torch.zeros(())
+        for step in range(loss_steps):
+            output = self._network(observation, batch.action[:, :, step])
+            following, reward = self._means(observation, output)
+            error = torch.cat(
+                [
+                    following - batch.observation[:, :, step + 1],
+                    (reward - batch.reward[:, :, step])[..., None],
+                ],
+                dim=-1,
+            )
+            square = (error / self.target_std).square()
+            if self._gaussian:
+                raw = output[..., targets : 2 * targets]
+                log_variance = _MAX_LOG_VARIANCE - F.softplus(_MAX_LOG_VARIANCE - raw)
+                log_variance = _MIN_LOG_VARIANCE + F.softplus(log_variance - _MIN_LOG_VARIANCE)
+                square = square * torch.exp(-log_variance) + log_variance
+            observation_loss = observation_loss + square[..., :-1].mean() / loss_steps
+            reward_loss = reward_loss + square[..., -1].mean() / loss_steps
+            if self._predicts_continue:
+                continue_loss = (
+                    continue_loss
+                    + F.binary_cross_entropy_with_logits(
+                        output[..., -1], batch.continues[:, :, step]
+                    )
+                    / loss_steps
+                )
+            observation = following
+        loss = observation_loss + reward_loss + continue_loss
+        metrics = {"loss": loss, "observation_loss": observation_loss, "reward_loss": reward_loss}
+        if self._predicts_continue:
+            metrics["continue_loss"] = continue_loss
+        # The means above are over members too; the sum gives each member the gradient that it
+        # would have alone.
+        return loss * self.members, {name: value.detach() for name, value in metrics.items()}
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    """Standard deviation of each column, 1 for a column that never changes."""
+    std = values.std(axis=0, dtype=np.float64)
+    return np.where(std > 1e-6, std, 1.0)

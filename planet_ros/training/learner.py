@@ -1,0 +1,261 @@
+"""The learner: episodes go in, a fitted model and its bundle come out.
+
+It knows neither Gymnasium nor ROS: `planet_ros.training.loop` feeds it in one process,
+`planet_ros.ros.trainer_node` from a topic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from planet_ros.bundle.export import BundleExporter
+from planet_ros.bundle.manifest import Evaluation
+from planet_ros.bundle.runtime import Bundle, load_bundle
+from planet_ros.config import Settings
+from planet_ros.data import Episode, EpisodeStore, SequenceSampler
+from planet_ros.environment import EnvironmentSpec
+from planet_ros.errors import UserError
+from planet_ros.models import Ensemble, Shapes, WorldModel
+from planet_ros.models.contract import TorchBatch
+from planet_ros.training.checkpoint import load_checkpoint, save_checkpoint
+from planet_ros.training.run import RunFolder
+
+MODEL_KIND = "ensemble"
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit did: mean of each metric over its updates, errors on data not yet seen."""
+
+    metrics: dict[str, float]
+    one_step_reward_error: float | None
+    horizon_reward_error: float | None
+
+
+class Learner:
+    """A model with its optimizer, its data and its folder."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        shapes: Shapes,
+        run: RunFolder,
+        *,
+        environment: EnvironmentSpec | None,
+        command_period_s: float,
+    ) -> None:
+        """Make a learner, or continue the run that the folder holds.
+
+        Args:
+            settings: All settings.
+            shapes: Sizes and bounds of the environment.
+            run: Folder of the run.
+            environment: Recorded in the bundle, so that it can be evaluated there again.
+            command_period_s: Seconds between two commands, recorded likewise.
+
+        Raises:
+            UserError: The checkpoint or the episodes do not fit the settings.
+        """
+        torch.set_num_threads(settings.training.threads)
+        torch.manual_seed(settings.seed)
+        self.settings = settings
+        self.run = run
+        self._environment = environment
+        self._period = command_period_s
+        self._device = _device(settings.training.device)
+        self.model = make_model(settings, shapes).to(self._device)
+        self._optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=settings.training.learning_rate,
+            weight_decay=settings.training.weight_decay,
+        )
+        self._rng = np.random.default_rng([settings.seed, _SAMPLING_STREAM])
+        self.store = EpisodeStore(run.episodes, capacity_steps=settings.data.capacity_steps)
+        self.environment_steps = 0
+        self.episodes = 0
+        self.fits = 0
+        self._judged_steps = 0
+        self._last_result: FitResult | None = None
+        self._exporter: BundleExporter | None = None
+        if run.has_checkpoint:
+            self._resume()
+
+    def _resume(self) -> None:
+        state = load_checkpoint(self.run.checkpoint, self.model, self._optimizer)
+        self.environment_steps = state["environment_steps"]
+        self.episodes = state["episodes"]
+        self.fits = state["fits"]
+        self._rng.bit_generator.state = state["sampling"]
+        self._judged_steps = self.store.steps
+
+    def add(self, episode: Episode) -> None:
+        """Keep an episode, on disk too.
+
+        Raises:
+            UserError: It does not have the shapes that the model was made for.
+        """
+        self.store.add(episode)
+        self.episodes += 1
+        self.environment_steps += len(episode)
+
+    def fit(
+        self,
+        ongoing: Episode | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> FitResult:
+        """Fit the model to all that is stored, and to the episode under way.
+
+        Args:
+            ongoing: Steps of an unfinished episode, not yet stored.
+            progress: Called with the updates done and in all; may raise to stop early.
+
+        Raises:
+            UserError: No episode is as long as a sequence, or the loss is no longer finite.
+        """
+        training = self.settings.training
+        episodes = [*self.store.episodes, *([ongoing] if ongoing else [])]
+        one_step, horizon = self._errors_on_unseen(episodes)
+        self.model.fit_normalization(episodes)
+        sampler = SequenceSampler(episodes, training.sequence_length)
+        batch_shape = self.model.batch_dimensions(training.batch_size)
+        sums: dict[str, torch.Tensor] = {}
+        for update in range(training.updates):
+            batch = sampler.sample(batch_shape, self._rng)
+            tensors = TorchBatch(
+                *(
+                    torch.from_numpy(values).to(self._device)
+                    for values in (batch.observation, batch.action, batch.reward, batch.continues)
+                )
+            )
+            loss, metrics = self.model.loss(tensors, training.loss_steps)
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if training.gradient_clip:
+                torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
+            self._optimizer.step()
+            for name, value in metrics.items():
+                sums[name] = sums.get(name, torch.zeros(())) + value.cpu()
+            progress(update + 1, training.updates)
+        self.fits += 1
+        means = {name: float(value) / training.updates for name, value in sums.items()}
+        if not all(np.isfinite(list(means.values()))):
+            raise UserError(
+                f"training: the loss is {means}, expected finite numbers; a smaller "
+                f"training.learning_rate than {training.learning_rate:g} or a "
+                "training.gradient_clip such as 10 usually helps"
+            )
+        self._last_result = FitResult(means, one_step, horizon)
+        return self._last_result
+
+    def _errors_on_unseen(
+        self, episodes: Sequence[Episode]
+    ) -> tuple[float | None, float | None]:
+        """Root mean square error of the reward over the steps added since the last fit."""
+        steps = sum(len(episode) for episode in episodes)
+        fresh, self._judged_steps = steps - self._judged_steps, steps
+        horizon = self.settings.planner.horizon
+        newest = episodes[-1]
+        if self.fits == 0 or fresh < horizon or len(newest) < horizon:
+            return None, None
+        # Starts spread evenly over the newest steps; imagination starts from the observed belief.
+        first = max(0, len(newest) - fresh)
+        starts = np.unique(np.linspace(first, len(newest) - horizon, 20).astype(int))
+        errors = []
+        with torch.no_grad():
+            for start in starts[starts >= first]:
+                belief = self.model.observe(
+                    self.model.initial_belief().to(self._device),
+                    torch.zeros(newest.action.shape[1], device=self._device),
+                    torch.from_numpy(newest.observation[start]).to(self._device),
+                )
+                actions = torch.from_numpy(newest.action[None, start : start + horizon])
+                rewards = self.model.imagine(belief, actions.to(self._device))[0][0]
+                errors.append(rewards.cpu().numpy() - newest.reward[start : start + horizon])
+        if not errors:
+            return None, None
+        square = np.square(errors)
+        return float(np.sqrt(square[:, 0].mean())), float(np.sqrt(square.mean()))
+
+    def export(self, evaluation: Evaluation | None = None) -> Bundle:
+        """Write the bundle of the model as it is now, and load it as a controller would."""
+        if self._exporter is None:
+            self._exporter = BundleExporter(
+                self.model if self._device.type == "cpu" else self.model.cpu(),
+                self.settings.planner.horizon,
+            )
+            self.model.to(self._device)
+        self._exporter.export(self.run.bundle, self._about(evaluation or Evaluation()))
+        return load_bundle(self.run.bundle)
+
+    def _about(self, evaluation: Evaluation) -> dict[str, Any]:
+        shapes, environment, result = self.model.shapes, self._environment, self._last_result
+        errors = {
+            "one_step_reward_error": result.one_step_reward_error if result else None,
+            "horizon_reward_error": result.horizon_reward_error if result else None,
+        }
+        return {
+            "model_kind": MODEL_KIND,
+            "horizon": self.settings.planner.horizon,
+            "control_period_s": self._period,
+            "observation": [{"name": "observation", "shape": [shapes.observation]}],
+            "action": [
+                {"name": f"action_{index}", "low": float(low), "high": float(high)}
+                for index, (low, high) in enumerate(zip(shapes.low, shapes.high, strict=True))
+            ],
+            "planner": self.settings.planner,
+            "environment": None
+            if environment is None
+            else {
+                "id": environment.id,
+                "kwargs": environment.kwargs,
+                "modules": list(environment.modules),
+                "wrappers": list(environment.wrappers),
+            },
+            "environment_steps": self.environment_steps,
+            "episodes": self.episodes,
+            "seed": self.settings.seed,
+            "evaluation": evaluation.model_copy(update=errors),
+        }
+
+    def save(self) -> None:
+        """Write the checkpoint, from which the run can be continued."""
+        save_checkpoint(
+            self.run.checkpoint,
+            self.model,
+            self._optimizer,
+            {
+                "environment_steps": self.environment_steps,
+                "episodes": self.episodes,
+                "fits": self.fits,
+                "sampling": self._rng.bit_generator.state,
+                "observation_size": self.model.shapes.observation,
+                "low": self.model.shapes.low.tolist(),
+                "high": self.model.shapes.high.tolist(),
+                "control_period_s": self._period,
+            },
+        )
+
+
+_SAMPLING_STREAM = 1  # apart from the streams of actions and planning, which use 0 and 2
+
+
+def make_model(settings: Settings, shapes: Shapes) -> WorldModel:
+    """The world model that settings describe."""
+    return Ensemble(shapes, settings.world_model)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.zeros((), device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"training.device: {name!r} cannot be used: {error}; cpu always can"
+        ) from None
+    return device

@@ -1,0 +1,87 @@
+"""The folder of a run, and what is in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from planet_ros.config import Settings, save_settings
+from planet_ros.errors import UserError
+
+
+class RunFolder:
+    """Paths of a run; see docs/run.md for what the files hold."""
+
+    def __init__(self, path: Path, settings: Settings, *, resume: bool = False) -> None:
+        """Make the folder, or open it again.
+
+        Raises:
+            UserError: It holds a run and `resume` is not set, or `path` is a file.
+        """
+        self.path = path
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path}: found a file, expected a folder for the run")
+        if self.settings_file.exists() and not resume:
+            raise UserError(
+                f"{path}: already holds a run; add --resume (training.resume) to continue it, or "
+                "choose another folder with --output (training.output)"
+            )
+        if path.exists() and not self.settings_file.exists() and any(path.iterdir()):
+            raise UserError(
+                f"{path}: found files that are not a run's, expected an empty or a new folder"
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        save_settings(settings, self.settings_file)
+
+    @property
+    def bundle(self) -> Path:
+        """The bundle that the controller takes."""
+        return self.path / "model"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Weights, optimizer and random state."""
+        return self.path / "checkpoint"
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is something to continue."""
+        return self.checkpoint.is_dir()
+
+    @property
+    def episodes(self) -> Path:
+        """All experience."""
+        return self.path / "episodes"
+
+    @property
+    def settings_file(self) -> Path:
+        """The settings of the run."""
+        return self.path / "settings.yaml"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def curves_file(self) -> Path:
+        """The learning curves."""
+        return self.path / "learning_curves.png"
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append a line to the metrics."""
+        with self.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Every whole line of the metrics."""
+        if not self.metrics_file.exists():
+            return []
+        records = []
+        for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except ValueError:  # cut short when the machine went down
+                continue
+        return records
