@@ -214,6 +214,16 @@ class TrainingSettings(Section):
         return self
 
 
+    def pauses_at(self, steps: int, episode_ended: bool) -> bool:
+        """Whether collecting stops after `steps` environment steps, for the model to be fitted.
+
+        The learner and a bridge that waits for it must agree on this.
+        """
+        if self.update_every_steps:
+            return steps % self.update_every_steps == 0
+        return episode_ended
+
+
 class PlannerSettings(Section):
     """The cross-entropy method that chooses actions."""
 

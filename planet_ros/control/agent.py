@@ -39,7 +39,13 @@ class BeliefModel(Protocol):
 
 
 class Agent:
-    """Filters a belief and plans from it."""
+    """Filters a belief and plans from it.
+
+    Attributes:
+        model: What the world does; may be replaced between two calls of `act` by another one with
+            the same sizes.
+        last_action: (A,) what was sent after the last plan.
+    """
 
     def __init__(
         self,
@@ -57,7 +63,7 @@ class Agent:
             discount: See `planet_ros.planning.candidate_returns`.
             disagreement_penalty: Likewise.
         """
-        self._model = model
+        self.model = model
         self._planner = planner
         self._discount = discount
         self._penalty = disagreement_penalty
@@ -96,7 +102,7 @@ class Agent:
     def reset(self, seed: int | None = None) -> None:
         """Forget everything seen, and the warm start; with a seed, draw as from the beginning."""
         self._planner.reset(seed)
-        self._belief = self._model.initial_belief()
+        self._belief = self.model.initial_belief()
         # What is sent; the planner's middle is as good a guess as any before the first command.
         self.last_action = ((self._planner.low + self._planner.high) / 2).astype(np.float32)
 
@@ -109,11 +115,11 @@ class Agent:
         Raises:
             planet_ros.planning.PlanningError: The model gave no finite return.
         """
-        self._belief = self._model.observe(self._belief, self.last_action, observation)
+        self._belief = self.model.observe(self._belief, self.last_action, observation)
         plan = self._planner.plan(self._returns)
         self.last_action = plan.actions[0]
         return plan
 
     def _returns(self, actions: Array) -> NDArray[np.floating]:
-        rewards, continues, disagreement = self._model.imagine(self._belief, actions)
+        rewards, continues, disagreement = self.model.imagine(self._belief, actions)
         return candidate_returns(rewards, continues, disagreement, self._discount, self._penalty)

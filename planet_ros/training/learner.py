@@ -182,16 +182,20 @@ class Learner:
         square = np.square(errors)
         return float(np.sqrt(square[:, 0].mean())), float(np.sqrt(square.mean()))
 
-    def export(self, evaluation: Evaluation | None = None) -> Bundle:
-        """Write the bundle of the model as it is now, and load it as a controller would."""
+    def export(self, evaluation: Evaluation | None = None, path: Path | None = None) -> Bundle:
+        """Write the bundle of the model as it is now, and load it as a controller would.
+
+        Args:
+            evaluation: What is known of its worth.
+            path: Folder of the bundle; the run's own by default.
+        """
+        path = path or self.run.bundle
         if self._exporter is None:
-            self._exporter = BundleExporter(
-                self.model if self._device.type == "cpu" else self.model.cpu(),
-                self.settings.planner.horizon,
-            )
+            # Traced on the processor, where the graphs will run; the weights are copied.
+            self._exporter = BundleExporter(self.model.cpu(), self.settings.planner.horizon)
             self.model.to(self._device)
-        self._exporter.export(self.run.bundle, self._about(evaluation or Evaluation()))
-        return load_bundle(self.run.bundle)
+        self._exporter.export(path, self._about(evaluation or Evaluation()))
+        return load_bundle(path)
 
     def _about(self, evaluation: Evaluation) -> dict[str, Any]:
         shapes, environment, result = self.model.shapes, self._environment, self._last_result

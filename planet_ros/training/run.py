@@ -11,28 +11,34 @@ from planet_ros.errors import UserError
 
 
 class RunFolder:
-    """Paths of a run; see docs/run.md for what the files hold."""
+    """Paths of a run; the README says what the files hold."""
 
-    def __init__(self, path: Path, settings: Settings, *, resume: bool = False) -> None:
-        """Make the folder, or open it again.
+    def __init__(self, path: Path) -> None:
+        """Name a folder, without a look at it."""
+        self.path = path
+
+    @classmethod
+    def start(cls, path: Path, settings: Settings, *, resume: bool = False) -> RunFolder:
+        """Make the folder, or open it again, and write the settings into it.
 
         Raises:
-            UserError: It holds a run and `resume` is not set, or `path` is a file.
+            UserError: It holds a run and `resume` is not set, or something that is not a run.
         """
-        self.path = path
+        run = cls(path)
         if path.exists() and not path.is_dir():
             raise UserError(f"{path}: found a file, expected a folder for the run")
-        if self.settings_file.exists() and not resume:
+        if run.settings_file.exists() and not resume:
             raise UserError(
                 f"{path}: already holds a run; add --resume (training.resume) to continue it, or "
                 "choose another folder with --output (training.output)"
             )
-        if path.exists() and not self.settings_file.exists() and any(path.iterdir()):
+        if path.exists() and not run.settings_file.exists() and any(path.iterdir()):
             raise UserError(
                 f"{path}: found files that are not a run's, expected an empty or a new folder"
             )
         path.mkdir(parents=True, exist_ok=True)
-        save_settings(settings, self.settings_file)
+        save_settings(settings, run.settings_file)
+        return run
 
     @property
     def bundle(self) -> Path:

@@ -1,0 +1,217 @@
+"""What each command does; the learner's packages are imported only by those that need them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from planet_ros.bundle.runtime import load_bundle
+from planet_ros.config import (
+    PlannerSettings,
+    Settings,
+    closest,
+    flatten,
+    load_settings,
+    reference_markdown,
+    schema,
+    type_name,
+)
+from planet_ros.errors import UserError
+
+
+def train(options: argparse.Namespace) -> int:
+    """``planet-ros train``."""
+    from planet_ros.training.loop import train as run_training
+
+    values = _overrides(options)
+    for name, value in (
+        ("training.steps", options.steps),
+        ("seed", options.seed),
+        ("training.output", None if options.output is None else str(options.output)),
+        ("training.resume", options.resume or None),
+    ):
+        if value is not None:
+            values[name] = value
+    source = options.config
+    if options.resume and source is None:
+        folder = options.output or Path(Settings().training.output)
+        source = folder / "settings.yaml"
+        if not source.exists():
+            raise UserError(f"--resume: {folder} holds no run (no settings.yaml)")
+    run = run_training(load_settings(source, values))
+    print(f"bundle: {run.bundle}\nlearning curves: {run.curves_file}", file=sys.stderr)
+    return 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """``planet-ros evaluate``."""
+    from dataclasses import replace
+
+    from planet_ros.environment import Environment
+    from planet_ros.training.evaluate import environment_of
+    from planet_ros.training.evaluate import evaluate as run_evaluation
+    from planet_ros.training.progress import Progress
+
+    if options.episodes < 1:
+        raise UserError(f"--episodes: found {options.episodes}, expected at least 1")
+    bundle = load_bundle(options.model)
+    spec = _environment_spec(options) if options.env_id else environment_of(bundle)
+    if options.env_kwargs is not None:
+        spec = replace(spec, kwargs=_json_object("--env-kwargs", options.env_kwargs))
+    planner = _planner(options, bundle.manifest.planner)
+    environment = Environment(spec)
+    try:
+        with Progress(options.episodes, "episodes") as progress:
+
+            def after_episode(index: int, total: float) -> None:
+                progress.advance()
+                progress.line(f"episode {index + 1} (seed {options.seed + index}): {total:.1f}")
+
+            result = run_evaluation(
+                bundle,
+                environment,
+                episodes=options.episodes,
+                seed=options.seed,
+                planner=planner,
+                after_episode=after_episode,
+            ).to_dict()
+    finally:
+        environment.close()
+    if options.gif is not None:
+        from planet_ros.training.report import save_episode_gif
+
+        save_episode_gif(bundle, spec, options.gif, seed=options.seed)
+    if options.json:
+        print(json.dumps(result))
+    else:
+        ticks = result["tick_ms"]
+        print(f"return: mean {result['mean']:.1f}, worst {result['worst']:.1f}")
+        print(f"decision: p50 {ticks['p50']} ms, p99 {ticks['p99']} ms, max {ticks['max']} ms")
+    return 0
+
+
+def _environment_spec(options: argparse.Namespace) -> Any:
+    from planet_ros.environment import EnvironmentSpec
+
+    return EnvironmentSpec.of(load_settings(options.config, _overrides(options)))
+
+
+def _planner(options: argparse.Namespace, learned: PlannerSettings) -> PlannerSettings:
+    """The bundle's planner, with what the file and ``--set`` say of it instead."""
+    values = dict(flatten({"planner": learned.model_dump()}))
+    if options.config is not None:
+        values.update(flatten({"planner": load_settings(options.config).planner.model_dump()}))
+    values.update(_overrides(options))
+    return load_settings(None, values).planner
+
+
+def export(options: argparse.Namespace) -> int:
+    """``planet-ros export``."""
+    from planet_ros.training.export import export_checkpoint
+
+    overrides = _assignments(options.set)
+    bundle = export_checkpoint(options.run_folder, options.output, overrides)
+    print(bundle.path)
+    return 0
+
+
+def info(options: argparse.Namespace) -> int:
+    """``planet-ros info``."""
+    bundle = load_bundle(options.model)
+    manifest = bundle.manifest
+    if options.json:
+        print(json.dumps(json.loads(manifest.to_json())))
+        return 0
+    environment = manifest.environment
+    evaluation = manifest.evaluation
+    rows = {
+        "bundle": f"{bundle.path} ({bundle.digest[:12]}), created {manifest.created}",
+        "model": f"{manifest.model_kind}, belief of {manifest.belief_size}",
+        "observation": ", ".join(f"{part.name} {part.shape}" for part in manifest.observation),
+        "action": ", ".join(
+            f"{part.name} {part.low:g} to {part.high:g} {part.unit}".strip()
+            for part in manifest.action
+        ),
+        "control period": f"{manifest.control_period_s:g} s",
+        "planner": f"{manifest.planner.kind}, horizon {manifest.horizon}, "
+        f"{manifest.planner.candidates} candidates × {manifest.planner.iterations}",
+        "learned in": f"{environment.id} {environment.kwargs or ''}" if environment else "unknown",
+        "experience": f"{manifest.environment_steps} environment steps, "
+        f"{manifest.episodes} episodes, seed {manifest.seed}",
+        "evaluation": "none"
+        if evaluation.mean_return is None
+        else f"mean return {evaluation.mean_return:.1f}, worst {evaluation.worst_return:.1f} "
+        f"({evaluation.source})",
+    }
+    for name, value in rows.items():
+        print(f"{name + ':':16}{value}")
+    return 0
+
+
+def config(options: argparse.Namespace) -> int:
+    """``planet-ros config``."""
+    if options.markdown:
+        print(reference_markdown(), end="")
+        return 0
+    values = dict(flatten(load_settings(options.config, _overrides(options)).model_dump()))
+    shown = [setting for setting in schema() if setting.name.startswith(options.section)]
+    if not shown:
+        names = {setting.name: None for setting in schema()}
+        raise UserError(f"no setting starts with {options.section!r}{closest(options.section, names)}")
+    for setting in shown:
+        allowed = f"; {setting.range_text}" if setting.range_text else ""
+        print(f"{setting.name} = {json.dumps(values[setting.name])}")
+        print(f"    {setting.description} ({type_name(setting.type)}{allowed})")
+    return 0
+
+
+def demo(options: argparse.Namespace) -> int:
+    """``planet-ros demo``."""
+    from planet_ros.cli.demo import run_demo
+
+    return run_demo(options)
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, Any]:
+    values = _assignments(options.set)
+    if options.env_id is not None:
+        values["env_id"] = options.env_id
+    return values
+
+
+def _assignments(texts: list[str]) -> dict[str, Any]:
+    """Parse ``NAME=VALUE``, the value by the type that the schema gives the name."""
+    known = {setting.name: setting for setting in schema()}
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--set: found {text!r}, expected NAME=VALUE")
+        if name not in known:
+            raise UserError(f"--set: {name}: unknown setting{closest(name, known)}")
+        annotation = known[name].type
+        values[name] = value if annotation is str else _parse(name, value, annotation)
+    return values
+
+
+def _parse(name: str, text: str, annotation: Any) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        raise UserError(f"--set: {name}: found {text!r}, expected {type_name(annotation)}") from None
+    if get_origin(annotation) is list and get_args(annotation) == (float,):
+        return [float(item) if isinstance(item, int) else item for item in value]
+    return value
+
+
+def _json_object(option: str, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{option}: found {text!r}, expected a JSON object: {error}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{option}: found {text!r}, expected a JSON object")
+    return value

@@ -1,0 +1,201 @@
+"""``planet-ros``: its arguments, and how errors end it."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from planet_ros import __version__
+from planet_ros.cli import commands
+from planet_ros.errors import UserError
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 for success, 2 for bad input, 130 after Ctrl-C."""
+    options = build_parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return int(options.run(options))
+    except UserError as error:
+        print(f"planet-ros {options.command}: error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("planet_ros", "sim_bridge"):
+            raise
+        print(
+            f"planet-ros {options.command}: error: {error}; this command needs the learner's "
+            "packages: pip install '.[train]' in the folder of planet_ros (and '.[ros]' where "
+            "ROS 2 itself is not installed)",
+            file=sys.stderr,
+        )
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt as interrupt:
+        print(f"\nplanet-ros {options.command}: {interrupt or 'stopped'}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="planet-ros",
+        description="Learn a world model from experience, and control with it by planning.",
+        epilog="start with:  planet-ros demo",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    train = _command(
+        subparsers,
+        "train",
+        commands.train,
+        "learn an environment in one process, as fast as the machine goes",
+        """
+  planet-ros train --config config/pendulum.yaml --steps 1400 --output runs/pendulum
+  planet-ros train --env-id MountainCarContinuous-v0 --steps 5000 --output runs/car
+  planet-ros train --resume --output runs/pendulum --steps 2000
+  planet-ros train --set planner.horizon=15 --set world_model.members=3
+
+The output folder then holds model/ (the bundle for the robot), checkpoint/, episodes/,
+metrics.jsonl, learning_curves.png and settings.yaml. Ctrl-C saves; --resume goes on.""",
+    )
+    _settings_options(train)
+    train.add_argument("--steps", type=int, help="environment steps in all (training.steps)")
+    train.add_argument("--seed", type=int, help="seed of everything random")
+    train.add_argument("--output", type=Path, help="folder of the run (training.output)")
+    train.add_argument(
+        "--resume", action="store_true", help="go on with the run in the output folder"
+    )
+
+    evaluate = _command(
+        subparsers,
+        "evaluate",
+        commands.evaluate,
+        "run a bundle in its environment, by onnxruntime alone",
+        """
+  planet-ros evaluate --model runs/pendulum/model --episodes 20 --seed 1000
+  planet-ros evaluate --model runs/pendulum/model --json | tail -n 1
+  planet-ros evaluate --model runs/pendulum/model --gif swing_up.gif
+  planet-ros evaluate --model runs/pendulum/model --env-kwargs '{"g": 9.81}'
+
+Episode i starts from reset(seed=SEED+i). The environment is the one that the bundle was
+learned in, unless --env-id says otherwise; so is the planner, unless --config or --set do.""",
+    )
+    _model_option(evaluate)
+    _settings_options(evaluate)
+    evaluate.add_argument("--episodes", type=int, default=10, help="how many (default: 10)")
+    evaluate.add_argument("--seed", type=int, default=1000, help="first start (default: 1000)")
+    evaluate.add_argument("--env-kwargs", help="arguments of the environment, a JSON object")
+    evaluate.add_argument("--gif", type=Path, help="write the first episode as a GIF here")
+    evaluate.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON object on the last line: returns, mean, worst, steps, tick_ms",
+    )
+
+    export = _command(
+        subparsers,
+        "export",
+        commands.export,
+        "write the bundle of a run's checkpoint",
+        """
+  planet-ros export --run runs/pendulum --output pendulum_bundle
+  planet-ros export --run runs/pendulum --output short --set planner.horizon=12""",
+    )
+    export.add_argument("--run", dest="run_folder", type=Path, required=True, help="folder of a run")
+    export.add_argument("--output", type=Path, required=True, help="folder of the new bundle")
+    _set_option(export)
+
+    info = _command(
+        subparsers,
+        "info",
+        commands.info,
+        "check a bundle and say what is in it",
+        """
+  planet-ros info runs/pendulum/model
+  planet-ros info runs/pendulum/model --json""",
+    )
+    info.add_argument("model", type=Path, help="folder of a bundle")
+    info.add_argument("--json", action="store_true", help="print the manifest as one JSON object")
+
+    config = _command(
+        subparsers,
+        "config",
+        commands.config,
+        "print the reference of all settings, or those of a file",
+        """
+  planet-ros config
+  planet-ros config planner
+  planet-ros config --config config/pendulum.yaml
+  planet-ros config --markdown > docs/configuration.md""",
+    )
+    config.add_argument("section", nargs="?", default="", help="show names that start so")
+    config.add_argument("--markdown", action="store_true", help="print the reference page")
+    _settings_options(config)
+
+    demo = _command(
+        subparsers,
+        "demo",
+        commands.demo,
+        "learn to swing up a pendulum with three processes over ROS topics",
+        """
+  planet-ros demo
+  planet-ros demo --output runs/demo --steps 1400 --episodes 10
+
+gym_bridge simulates, trainer learns, controller plans; then the controller alone is evaluated
+on fresh starts, over the same topics. The last line is one JSON object.""",
+    )
+    demo.add_argument("--output", type=Path, default=Path("runs/demo"), help="folder of the run")
+    demo.add_argument("--config", type=Path, help="parameter file (default: pendulum.yaml)")
+    demo.add_argument("--steps", type=int, help="environment steps to learn from")
+    demo.add_argument("--episodes", type=int, default=10, help="fresh starts (default: 10)")
+    demo.add_argument("--seed", type=int, default=0, help="seed of the run (default: 0)")
+    return parser
+
+
+def _command(
+    subparsers: Any, name: str, run: Any, summary: str, examples: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog="examples:" + examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _model_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, required=True, help="folder of a bundle")
+
+
+def _settings_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, help="ROS parameter file, as in config/")
+    parser.add_argument("--env-id", help="Gymnasium id of the environment")
+    _set_option(parser)
+
+
+def _set_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any setting by its dotted name; `planet-ros config` lists them",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

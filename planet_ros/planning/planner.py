@@ -1,0 +1,78 @@
+"""The interface of every planner, and the way from a name in a configuration to one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Evaluate: TypeAlias = Callable[[NDArray[np.float32]], NDArray[Any]]
+"""Actions (N, H, A) to returns (N,), higher is better.
+
+The actions are float32, C-contiguous and within the bounds; N differs from call to call. They
+belong to the planner: read them, do not change them. A return that is NaN or infinite marks a
+candidate that must not be chosen.
+"""
+
+
+class PlanningError(RuntimeError):
+    """No plan could be made: no finite return, or returns of the wrong shape."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a planner decided, and how sure it was.
+
+    actions: (H, A), float32, in the units of the bounds and within them; row 0 is due now.
+    expected_return: return of ``actions`` where that very sequence was evaluated; where the plan is
+        a mean of elites, the mean of their returns. Always finite.
+    elite_spread: standard deviation of the last elites as a fraction of half the range of each
+        dimension, averaged over steps and dimensions; 0 when they agree, 0.0 for a single elite,
+        never NaN.
+    candidates: number of sequences evaluated.
+    """
+
+    actions: NDArray[np.float32]
+    expected_return: float
+    elite_spread: float
+    candidates: int
+
+
+class Planner(Protocol):
+    """Chooses ``horizon`` actions within ``low`` and ``high``, both (A,) float32."""
+
+    horizon: int
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+
+    def plan(self, evaluate: Evaluate) -> Plan:
+        """Plan one tick; a planner with a warm start takes each call for one step of time.
+
+        Raises PlanningError if every candidate of an iteration is non-finite, or ``evaluate`` gives
+        a wrong shape.
+        """
+
+    def reset(self, seed: int | None = None) -> None:
+        """Drop the warm start; with ``seed`` also start the random numbers anew."""
+
+
+def make_planner(
+    kind: str, low: ArrayLike, high: ArrayLike, *, seed: int, **settings: Any
+) -> Planner:
+    """Make the planner called ``kind``: 'cem' or 'icem'.
+
+    low, high: (A,), finite, ``low < high``. settings: keyword arguments of `Cem` or `Icem`. Raises
+    ValueError for an unknown kind or a value out of range, TypeError for a setting that the kind
+    does not have.
+    """
+    # Here and not at the top: both planners are built on this module.
+    from .cem import Cem
+    from .icem import Icem
+
+    kinds: dict[str, Callable[..., Planner]] = {"cem": Cem, "icem": Icem}
+    if kind not in kinds:
+        raise ValueError(f"unknown planner {kind!r}: expected one of {', '.join(sorted(kinds))}")
+    return kinds[kind](low, high, seed=seed, **settings)

@@ -1,0 +1,138 @@
+"""What a bundle is worth in an environment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from planet_ros.bundle.manifest import Evaluation
+from planet_ros.bundle.runtime import Bundle
+from planet_ros.config import PlannerSettings
+from planet_ros.control.agent import Agent
+from planet_ros.environment import Environment, EnvironmentSpec
+from planet_ros.errors import UserError
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Returns of whole episodes, and the time each decision took.
+
+    Attributes:
+        returns: Undiscounted, one for each episode.
+        steps: Environment steps in all.
+        tick_s: Seconds of each decision, filtering and planning together.
+    """
+
+    returns: list[float]
+    steps: int
+    tick_s: list[float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``planet-ros evaluate --json`` prints."""
+        p50, p99 = np.percentile(self.tick_s, [50, 99]) * 1e3
+        return {
+            "returns": self.returns,
+            "mean": float(np.mean(self.returns)),
+            "worst": min(self.returns),
+            "steps": self.steps,
+            "tick_ms": {
+                "p50": round(float(p50), 3),
+                "p99": round(float(p99), 3),
+                "max": round(max(self.tick_s) * 1e3, 3),
+            },
+        }
+
+    def for_manifest(self, source: str) -> Evaluation:
+        """What the manifest says of it."""
+        return Evaluation(
+            source=source,
+            mean_return=float(np.mean(self.returns)),
+            worst_return=min(self.returns),
+            episodes=len(self.returns),
+        )
+
+
+def environment_of(bundle: Bundle) -> EnvironmentSpec:
+    """The environment that a bundle was learned in.
+
+    Raises:
+        UserError: The manifest names none.
+    """
+    record = bundle.manifest.environment
+    if record is None:
+        raise UserError(
+            f"{bundle.path}: the manifest names no environment; say which with --env-id"
+        )
+    return EnvironmentSpec(
+        record.id, record.kwargs, tuple(record.modules), tuple(record.wrappers)
+    )
+
+
+def check_fits(bundle: Bundle, environment: Environment) -> None:
+    """See that a bundle's observation and action are the environment's.
+
+    Raises:
+        UserError: They are not; the text names the part, what was found and what was expected.
+    """
+    size = bundle.manifest.observation[0].shape[0]
+    if size != environment.observation_size:
+        raise UserError(
+            f"{environment.spec.id}: observation: found {environment.observation_size} numbers, "
+            f"but {bundle.path} expects {size}"
+        )
+    low, high = bundle.manifest.low, bundle.manifest.high
+    if len(low) != len(environment.low):
+        raise UserError(
+            f"{environment.spec.id}: action: found {len(environment.low)} numbers, but "
+            f"{bundle.path} gives {len(low)}"
+        )
+    if not (np.allclose(low, environment.low) and np.allclose(high, environment.high)):
+        raise UserError(
+            f"{environment.spec.id}: action: found the range {environment.low} to "
+            f"{environment.high}, but {bundle.path} was learned with {low} to {high}"
+        )
+
+
+def evaluate(
+    bundle: Bundle,
+    environment: Environment,
+    *,
+    episodes: int,
+    seed: int,
+    planner: PlannerSettings | None = None,
+    after_episode: Callable[[int, float], None] = lambda index, total: None,
+) -> EvaluationResult:
+    """Run whole episodes; episode i starts from ``reset(seed=seed + i)``.
+
+    Args:
+        bundle: What to run, by onnxruntime alone.
+        environment: Where to run it.
+        episodes: How many.
+        seed: Of the starts and of the planner.
+        planner: Settings in place of the bundle's own.
+        after_episode: Called with the episode's number and return.
+
+    Raises:
+        UserError: The bundle does not fit the environment, or that gives a value that is not
+            finite.
+    """
+    check_fits(bundle, environment)
+    agent = Agent.of(bundle, seed, planner)
+    returns, ticks = [], []
+    for index in range(episodes):
+        agent.reset(seed=seed + index)
+        step = environment.reset(seed=seed + index)
+        total = 0.0
+        while not step.last:
+            began = time.perf_counter()
+            plan = agent.act(step.observation)
+            ticks.append(time.perf_counter() - began)
+            step = environment.step(plan.actions[0])
+            total += step.reward
+        returns.append(total)
+        after_episode(index, total)
+    return EvaluationResult(returns=returns, steps=len(ticks), tick_s=ticks)

@@ -1,0 +1,94 @@
+"""Package planet_ros: the one place that lists its dependencies and their bounds."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+NAME = "planet_ros"
+
+# The robot's half: the controller needs these and ROS 2, and no torch.
+ROBOT = [
+    "numpy>=1.26",
+    # 1.19 is the first that runs with NumPy 1 (Ubuntu 24.04) and with NumPy 2.
+    "onnxruntime>=1.19",
+    "pydantic>=2.6,<3",
+]
+
+# The learner's half.
+TRAIN = [
+    # Pinned exactly: the exporter from torch to ONNX changes from release to release, and an
+    # exported graph has to give the same numbers as the model that it was made from.
+    "torch==2.13.0",
+    "gymnasium[classic-control,mujoco]>=1.1,<2",
+    "onnx>=1.17",
+    "onnxscript>=0.5",
+    "matplotlib>=3.8",
+    "tqdm>=4.66",
+    "PyYAML>=6.0",
+    "pillow>=10",
+]
+
+# ROS 2 Jazzy from wheels (Linux, x86-64), for a machine without ROS. Where ROS is installed, the
+# packages that package.xml names take their place. Together they are one release: move them as one.
+ROS = [
+    "ros-rclpy==7.1.6",
+    "ros-rmw-fastrtps-cpp==8.4.3",
+    "ros-builtin-interfaces==2.0.3",
+    "ros-diagnostic-msgs==5.3.6",
+    "ros-lifecycle-msgs==2.0.3",
+    "ros-rcl-interfaces==2.0.3",
+    "ros-rosgraph-msgs==2.0.3",
+    "ros-sensor-msgs==5.3.6",
+    "ros-std-msgs==5.3.6",
+    "ros-std-srvs==5.3.6",
+]
+
+TEST = [
+    "pytest>=8",
+    "pytest-timeout>=2.3",
+    "hypothesis>=6.100",
+    "scipy>=1.11",
+]
+
+DEV = [
+    *TEST,
+    # Pinned exactly: a new release of either finds new faults in old code.
+    "ruff==0.17.6",
+    "mypy==2.4.1",
+    "types-PyYAML>=6.0.12",
+    "catkin_pkg>=1.0",
+    "colcon-common-extensions>=0.3",
+    "setuptools>=64",
+]
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="Learn a world model of a robot, and control the robot by planning in it.",
+    author="The planet_ros developers",
+    author_email="maintainers@planet-ros.example.org",
+    maintainer="The planet_ros developers",
+    maintainer_email="maintainers@planet-ros.example.org",
+    license="Apache-2.0",
+    keywords=["ROS", "model-based reinforcement learning", "model predictive control"],
+    packages=find_packages(include=[NAME, f"{NAME}.*", "sim_bridge", "sim_bridge.*"]),
+    package_data={NAME: ["py.typed"], "sim_bridge": ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        (f"share/{NAME}/launch", sorted(glob("launch/*.launch.py"))),
+        (f"share/{NAME}/config", sorted(glob("config/*.yaml"))),
+    ],
+    zip_safe=False,
+    python_requires=">=3.10",
+    install_requires=ROBOT,
+    extras_require={"train": TRAIN, "ros": ROS, "test": TEST, "dev": DEV},
+    entry_points={
+        "console_scripts": [
+            "planet-ros = planet_ros.cli.main:main",
+            "controller = planet_ros.ros.controller_node:main",
+            "trainer = planet_ros.ros.trainer_node:main",
+            "gym_bridge = sim_bridge.gym_bridge:main",
+        ],
+    },
+)

@@ -1,0 +1,168 @@
+"""What a release, rosdep, colcon and pip read of this package agrees with itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def arguments(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What setup.py passes to setup()."""
+    setuptools = pytest.importorskip("setuptools")
+    passed: dict[str, Any] = {}
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(setuptools, "setup", lambda **kwargs: passed.update(kwargs))
+    source = (ROOT / "setup.py").read_text(encoding="utf-8")
+    exec(compile(source, "setup.py", "exec"), {"__name__": "__main__"})
+    return passed
+
+
+@pytest.fixture(scope="module")
+def manifest() -> ElementTree.Element:
+    return ElementTree.parse(ROOT / "package.xml").getroot()
+
+
+def text(manifest: ElementTree.Element, tag: str) -> str:
+    return (manifest.findtext(tag) or "").strip()
+
+
+def name_of(requirement: str) -> str:
+    match = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert match, requirement
+    return match.group().lower().replace("_", "-")
+
+
+def test_name_version_and_license_agree(
+    arguments: dict[str, Any], manifest: ElementTree.Element
+) -> None:
+    assert arguments["name"] == text(manifest, "name")
+    assert arguments["version"] == text(manifest, "version")
+    assert arguments["license"] == text(manifest, "license")
+    maintainer = manifest.find("maintainer")
+    assert maintainer is not None
+    assert arguments["maintainer_email"] == maintainer.get("email")
+
+
+def test_license_text_is_there(manifest: ElementTree.Element) -> None:
+    license_file = ROOT / manifest.find("license").get("file")  # type: ignore[union-attr]
+    content = license_file.read_text(encoding="utf-8")
+    assert "Apache License" in content and "END OF TERMS AND CONDITIONS" in content
+
+
+def test_package_xml_is_valid() -> None:
+    catkin_package = pytest.importorskip("catkin_pkg.package")
+    warnings: list[str] = []
+    package = catkin_package.parse_package(str(ROOT / "package.xml"), warnings=warnings)
+    assert warnings == []
+    assert package.get_build_type() == "ament_python"
+
+
+def test_changelog_is_what_release_tools_read() -> None:
+    changelog_module = pytest.importorskip("catkin_pkg.changelog")
+    changelog = changelog_module.get_changelog_from_path(str(ROOT), package_name="planet_ros")
+    assert changelog is not None
+    newest, _date, items = next(iter(changelog.foreach_version()))
+    assert newest.lower() == "forthcoming" or re.fullmatch(r"\d+\.\d+\.\d+", newest)
+    assert items
+
+
+def test_launch_and_config_files_are_installed(arguments: dict[str, Any]) -> None:
+    installed = {
+        f"{folder}/{Path(name).name}" for folder, names in arguments["data_files"] for name in names
+    }
+    for folder, pattern in (("launch", "*.py"), ("config", "*.yaml")):
+        for path in (ROOT / folder).glob(pattern):
+            assert f"share/planet_ros/{folder}/{path.name}" in installed
+    assert "share/planet_ros/package.xml" in installed
+    assert "share/ament_index/resource_index/packages/planet_ros" in installed
+
+
+def test_every_folder_with_code_is_installed(arguments: dict[str, Any]) -> None:
+    packages = set(arguments["packages"])
+    for top in ("planet_ros", "sim_bridge"):
+        for module in (ROOT / top).rglob("*.py"):
+            package = ".".join(module.parent.relative_to(ROOT).parts)
+            assert package in packages, f"{module.parent} has no __init__.py"
+
+
+def test_commands_exist(arguments: dict[str, Any]) -> None:
+    scripts = arguments["entry_points"]["console_scripts"]
+    assert {script.split(" = ")[0] for script in scripts} == {
+        "planet-ros",
+        "controller",
+        "trainer",
+        "gym_bridge",
+    }
+    for script in scripts:
+        module, function = script.split(" = ")[1].split(":")
+        path = ROOT / (module.replace(".", "/") + ".py")
+        assert path.is_file(), script
+        assert f"\ndef {function}(" in path.read_text(encoding="utf-8"), script
+
+
+def test_ros2_run_finds_the_commands() -> None:
+    assert "install_scripts=$base/lib/planet_ros" in (ROOT / "setup.cfg").read_text("utf-8")
+    assert "script_dir=$base/lib/planet_ros" in (ROOT / "setup.cfg").read_text("utf-8")
+
+
+def test_robots_half_is_small(arguments: dict[str, Any]) -> None:
+    assert {name_of(item) for item in arguments["install_requires"]} == {
+        "numpy",
+        "onnxruntime",
+        "pydantic",
+    }
+
+
+def test_every_dependency_is_bounded(arguments: dict[str, Any]) -> None:
+    extras = arguments["extras_require"]
+    requirements = [*arguments["install_requires"], *(r for extra in extras.values() for r in extra)]
+    for requirement in requirements:
+        assert re.search(r"[=>]=", requirement), requirement
+    for requirement in extras["ros"]:
+        assert "==" in requirement, f"{requirement}: the ROS wheels are one release"
+
+
+def test_messages_have_a_wheel_and_a_rosdep_key(
+    arguments: dict[str, Any], manifest: ElementTree.Element
+) -> None:
+    wheels = {name_of(item) for item in arguments["extras_require"]["ros"]}
+    keys = {item.text for item in manifest.findall("exec_depend")}
+    ros_keys = {key for key in keys if key and re.search(r"_msgs$|_srvs$|_interfaces$|^rclpy$", key)}
+    expected = {"ros-" + key.replace("_", "-") for key in ros_keys}
+    assert wheels == expected | {"ros-rmw-fastrtps-cpp"}
+
+
+MESSAGE_IMPORT = re.compile(r"^\s*(?:from|import) (\w+(?:_msgs|_srvs|_interfaces))\b", re.MULTILINE)
+
+
+def test_messages_that_the_code_imports_are_depended_on(manifest: ElementTree.Element) -> None:
+    keys = {item.text for item in manifest.findall("exec_depend")}
+    for top in ("planet_ros", "sim_bridge", "launch"):
+        for path in (ROOT / top).rglob("*.py"):
+            for package in MESSAGE_IMPORT.findall(path.read_text(encoding="utf-8")):
+                assert package in keys, f"{path.relative_to(ROOT)} imports {package}"
+
+
+def test_colcon_takes_it_for_an_ament_package() -> None:
+    colcon = shutil.which("colcon", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+    if colcon is None:
+        pytest.skip("colcon is not installed")
+    listed = subprocess.run(
+        [colcon, "--log-base", os.devnull, "list", "--paths", str(ROOT)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert listed.stdout.split() == ["planet_ros", str(ROOT), "(ros.ament_python)"], listed.stderr
