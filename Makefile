@@ -108,7 +108,8 @@ if [ -n "$$without_venv" ]; then
     "Install it, on Debian and Ubuntu with: sudo apt install python$$version-venv"
 fi
 if [ -n "$$given" ]; then
-  fail "PYTHON=$$given is not a Python from 3.10 to 3.13 (found: $$("$$given" --version 2>&1 || true))."
+  found="$$("$$given" --version 2>/dev/null || echo nothing that runs)"
+  fail "PYTHON=$$given is not a Python from 3.10 to 3.13 (found: $$found)."
 fi
 fail "No Python from 3.10 to 3.13 found (tried python3 and python3.13 to python3.10)." \
   "Install one, on Ubuntu with: sudo apt install python3 python3-venv" \

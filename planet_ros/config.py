@@ -481,10 +481,10 @@ def _explain(item: Any, known: Mapping[str, Setting]) -> str:
 
 def closest(name: str, names: Mapping[str, Any]) -> str:
     """`` (did you mean …?)`` for the known name nearest to `name`; empty if none is near."""
-    match = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if not match:  # the right word in the wrong section
-        last = name.rpartition(".")[2]
-        match = [known for known in names if known.rpartition(".")[2] == last][:1]
+    last = name.rpartition(".")[2]
+    same = [known for known in names if known.rpartition(".")[2] == last]
+    # The right word in the wrong section is nearer than a similar word in the right one.
+    match = difflib.get_close_matches(name, same or names, n=1, cutoff=0.0 if same else 0.5)
     return f" (did you mean {match[0]}?)" if match else ""
 
 

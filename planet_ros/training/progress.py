@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
 from typing import TextIO
@@ -18,14 +19,30 @@ class Progress:
     left, and `advance` nothing, so that a log holds what a person would read.
     """
 
-    def __init__(self, total: int, unit: str, *, start: int = 0, stream: TextIO | None = None):
+    def __init__(
+        self,
+        total: int,
+        unit: str,
+        *,
+        stream: TextIO | None = None,
+        write: Callable[[str], None] | None = None,
+    ) -> None:
+        """Begin.
+
+        Args:
+            total: Where it ends.
+            unit: What is counted, in the plural.
+            stream: Where it goes; standard error by default.
+            write: Takes the lines in place of the stream; there is no bar then.
+        """
         self._stream = stream or sys.stderr
+        self._write = write
         self._total, self._unit = total, unit
-        self._start = self._done = start
+        self._start = self._done = 0
         self._began = time.monotonic()
         self._bar = (
-            tqdm(total=total, initial=start, unit=unit, file=self._stream, dynamic_ncols=True)
-            if self._stream.isatty()
+            tqdm(total=total, unit=unit, file=self._stream, dynamic_ncols=True)
+            if write is None and self._stream.isatty()
             else None
         )
 
@@ -41,6 +58,13 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
+    def start_at(self, done: int) -> None:
+        """Count what an earlier run did, which says nothing of the speed of this one."""
+        self._start = self._done = done
+        if self._bar is not None:
+            self._bar.reset()
+            self._bar.update(done)
+
     def advance(self, count: int = 1) -> None:
         """Count work done."""
         self._done += count
@@ -52,11 +76,11 @@ class Progress:
         if self._bar is not None:
             tqdm.write(note, file=self._stream)
             return
-        print(
-            f"[{self._done}/{self._total} {self._unit}, {self.time_left()} left] {note}",
-            file=self._stream,
-            flush=True,
-        )
+        text = f"[{self._done}/{self._total} {self._unit}, {self.time_left()} left] {note}"
+        if self._write is not None:
+            self._write(text)
+        else:
+            print(text, file=self._stream, flush=True)
 
     def time_left(self) -> str:
         """The time left at the mean speed so far, as hours:minutes:seconds."""

@@ -221,7 +221,7 @@ def test_non_finite_candidates_are_never_chosen(kind: str, poison: float, execut
         returns = 100.0 * actions[:, 0, 0].astype(np.float64) - 1000.0
         return np.where(actions[:, 0, 0] > 0.0, poison, returns)
 
-    extra = {"execute": execute} if kind == "icem" else {}
+    extra: dict[str, Any] = {"execute": execute} if kind == "icem" else {}
     planner = small(kind, candidates=60, elites=12, **extra)
     for _ in range(3):
         plan = planner.plan(evaluate)

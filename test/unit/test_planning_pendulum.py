@@ -41,7 +41,7 @@ def true_returns(state: NDArray[np.float64]) -> Evaluate:
 
 
 @contextmanager
-def pendulum() -> Iterator[gym.Env[Any, Any]]:
+def pendulum() -> Iterator[Any]:
     env = gym.make("Pendulum-v1")
     try:
         yield env

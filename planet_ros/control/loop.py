@@ -1,0 +1,339 @@
+"""The control loop without ROS: observations and ticks go in, commands come out.
+
+```
+timer:        tick ──► fresh? ──no──► safe command
+                         │yes
+                         ▼
+                       plan, on a thread ──in time──► its first action
+                         │late
+                         ▼ next tick
+                       the entry of the last plan that is due now, at most max_missed of them,
+                       then the safe command
+
+observation:  one plan, one command for each observation, however long it takes
+```
+
+All methods are called on one thread, the executor's. Only the planning itself runs elsewhere; when
+it is done, `notify` is called from there, and the owner calls `finished` on its own thread.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planet_ros.bundle.runtime import Bundle
+from planet_ros.config import ControllerSettings
+from planet_ros.control.agent import Agent
+from planet_ros.control.latency import Latency
+from planet_ros.control.limits import Limits
+from planet_ros.planning import Plan
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a state source said.
+
+    Attributes:
+        vector: (O,) finite numbers.
+        received_s: When it arrived, on the steady clock.
+        stamp_ns: When it was true, on the source's clock; the command that answers it bears it.
+        first: It is the first of an episode: whatever was believed before does not hold.
+    """
+
+    vector: Array
+    received_s: float
+    stamp_ns: int
+    first: bool = False
+
+
+class Origin(enum.Enum):
+    """Where a command comes from."""
+
+    PLAN = "plan"
+    LATE_PLAN = "late plan"
+    SAFE = "safe"
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to publish.
+
+    Attributes:
+        action: (A,) within the limits.
+        origin: Where it comes from.
+        stamp_ns: Stamp of the newest observation when it was decided; 0 before any.
+        reason: Why it is not the first action of a fresh plan; empty if it is.
+    """
+
+    action: Array
+    origin: Origin
+    stamp_ns: int
+    reason: str = ""
+
+
+@dataclass
+class Counters:
+    """What happened since the controller was activated."""
+
+    commands: int = 0
+    safe_commands: int = 0
+    missed_deadlines: int = 0
+    failed_plans: int = 0
+    stale_spells: int = 0
+
+
+@dataclass
+class _Job:
+    """A plan under way."""
+
+    observation: Observation
+    tick: int
+    future: Future[tuple[Plan, float]] = field(repr=False)
+
+
+class ControlLoop:
+    """Decides what to command, and when nothing but the safe command will do."""
+
+    def __init__(
+        self,
+        settings: ControllerSettings,
+        *,
+        seed: int,
+        clock: Callable[[], float],
+        notify: Callable[[], None],
+    ) -> None:
+        """Make a loop without a model, which says nothing until `use` gives it one.
+
+        Args:
+            settings: Trigger, limits of age and number.
+            seed: Of the planner.
+            clock: Steady clock in seconds.
+            notify: Called from the planning thread when a plan is ready.
+        """
+        self._settings = settings
+        self._seed = seed
+        self._clock = clock
+        self._notify = notify
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="planner")
+        self._agent: Agent | None = None
+        self._next_bundle: Bundle | None = None
+        self.bundle: Bundle | None = None
+        self.limits: Limits | None = None
+        self.planning = Latency()
+        self.counters = Counters()
+        self._newest: Observation | None = None
+        self._job: _Job | None = None
+        self._plan: Plan | None = None
+        self._plan_tick = 0
+        self._tick = 0
+        self._behind = False
+        self._stale = False
+        self._forget = True
+        self._answered: Command | None = None
+
+    def close(self) -> None:
+        """Wait for the plan under way and end the thread."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    # ── model ────────────────────────────────────────────────────────────────────────────────
+
+    def use(self, bundle: Bundle) -> None:
+        """Plan with another bundle, from the next plan on.
+
+        Raises:
+            UserError: The safe command does not fit its actions.
+        """
+        Limits(bundle.manifest.low, bundle.manifest.high, self._settings.safe_command)
+        self._next_bundle = bundle
+        if self._job is None:
+            self._take_over()
+
+    def _take_over(self) -> None:
+        bundle, self._next_bundle = self._next_bundle, None
+        if bundle is None:
+            return
+        old = self.bundle and self.bundle.manifest
+        new = bundle.manifest
+        self.bundle = bundle
+        self.limits = Limits(new.low, new.high, self._settings.safe_command)
+        if (
+            self._agent is not None
+            and old is not None
+            and old.belief_size == new.belief_size
+            and old.observation == new.observation
+            and old.action == new.action
+            and old.planner == new.planner
+        ):
+            # The same model, further learned: the warm start and the random numbers go on.
+            self._agent.model = bundle.model
+            return
+        self._agent = Agent.of(bundle, self._seed)
+        self._plan = None
+        self._newest = None
+
+    # ── events ───────────────────────────────────────────────────────────────────────────────
+
+    def observe(self, observation: Observation) -> Command | None:
+        """Take in an observation; with the observation trigger, start to answer it.
+
+        Returns:
+            The command given before, when the source repeats an observation that was answered
+            already.
+        """
+        previous = self._newest
+        if previous is not None and observation.stamp_ns == previous.stamp_ns:
+            if self._answered is not None and self._answered.stamp_ns == observation.stamp_ns:
+                return self._answered
+            if self._job is not None:
+                return None
+        gap_ns = 0 if previous is None else observation.stamp_ns - previous.stamp_ns
+        if observation.first or gap_ns < 0 or gap_ns > self._settings.stale_timeout_s * 1e9:
+            self._forget = True
+        self._newest = observation
+        self._stale = False
+        if self._settings.trigger == "observation" and self._job is None:
+            self._start()
+        return None
+
+    def tick(self) -> Command | None:
+        """Act on the clock: every period with the timer trigger, often enough to see staleness
+        with the observation trigger.
+
+        Returns:
+            What to publish now; None while there is no model or while a plan is being made.
+        """
+        self._tick += 1
+        if self._agent is None:
+            return None
+        stale = self._staleness()
+        if self._settings.trigger == "observation":
+            # Lock-step time stands still while the source waits: only say once that it is late.
+            if not stale or self._stale or self._newest is None or self._job is not None:
+                return None
+            self._stale = True
+            self.counters.stale_spells += 1
+            return self._safe(stale)
+        if stale:
+            if not self._stale:
+                self.counters.stale_spells += 1
+            self._stale = self._forget = True
+            self._plan = None
+            return self._safe(stale)
+        if self._job is not None:
+            self.counters.missed_deadlines += 1
+            self._behind = True
+            return self._due("the plan is late")
+        due = self._due("plans are late") if self._behind and self._plan is not None else None
+        self._start()
+        return due
+
+    def finished(self) -> Command | None:
+        """Take over the plan that has become ready.
+
+        Returns:
+            What to publish now, if anything.
+        """
+        if self._job is None or not self._job.future.done():
+            return None
+        job, self._job = self._job, None
+        if self._next_bundle is not None:
+            self._take_over()
+        try:
+            plan, seconds = job.future.result()
+        except Exception as error:  # a bad model must not stop the loop
+            return self._failed(job, error)
+        self.planning.add(seconds)
+        if self._stale or self._newest is None:
+            return None  # the safe command has been sent since
+        self._plan, self._plan_tick = plan, job.tick
+        if self._settings.trigger == "timer":
+            on_time = job.tick == self._tick
+            self._behind = not on_time
+            return self._due("" if on_time else "the plan was late")
+        command = self._limited(plan.actions[0], Origin.PLAN, job.observation.stamp_ns)
+        self._answered = command
+        if self._newest.stamp_ns != job.observation.stamp_ns:
+            self._start()
+        return command
+
+    def safe_command(self, reason: str) -> Command | None:
+        """The safe command, for whoever stops the robot; None before there was a model."""
+        return None if self.limits is None else self._safe(reason)
+
+    # ── parts ────────────────────────────────────────────────────────────────────────────────
+
+    def _staleness(self) -> str:
+        """Why the newest observation cannot be used; empty if it can."""
+        limit = self._settings.stale_timeout_s
+        if self._newest is None:
+            return "no observation has arrived yet"
+        age = self._clock() - self._newest.received_s
+        return f"the newest observation is {age:.3f} s old, limit {limit:g} s" * (age > limit)
+
+    def _start(self) -> None:
+        agent, observation = self._agent, self._newest
+        if agent is None or observation is None:
+            return
+        if self._forget:
+            agent.reset()
+            self._forget = False
+            self._plan = None
+        future = self._thread.submit(self._timed_plan, agent, observation.vector)
+        self._job = _Job(observation, self._tick, future)
+        future.add_done_callback(lambda _: self._notify())
+
+    def _timed_plan(self, agent: Agent, observation: Array) -> tuple[Plan, float]:
+        began = self._clock()
+        plan = agent.act(observation)
+        return plan, self._clock() - began
+
+    def _failed(self, job: _Job, error: Exception) -> Command | None:
+        self.counters.failed_plans += 1
+        self._forget = True
+        reason = f"planning failed: {error}"
+        if self._stale:
+            return None
+        if self._settings.trigger == "timer":
+            return self._due(reason)
+        command = self._safe(reason)
+        self._answered = command
+        return command
+
+    def _due(self, reason: str) -> Command:
+        """The entry of the last plan that is due at this tick, or the safe command."""
+        if self._plan is None:
+            return self._safe(reason)
+        entry = self._tick - self._plan_tick
+        if entry > min(self._settings.max_missed, len(self._plan.actions) - 1):
+            return self._safe(f"{reason}; the last plan is {entry} periods old")
+        origin = Origin.PLAN if entry == 0 else Origin.LATE_PLAN
+        return self._limited(self._plan.actions[entry], origin, self._stamp(), reason)
+
+    def _limited(self, action: Array, origin: Origin, stamp_ns: int, reason: str = "") -> Command:
+        assert self.limits is not None
+        allowed = self.limits.apply(action)
+        if allowed is None:
+            return self._safe("the plan holds a command that is not finite")
+        return self._sent(Command(allowed, origin, stamp_ns, reason))
+
+    def _safe(self, reason: str) -> Command:
+        assert self.limits is not None
+        self.counters.safe_commands += 1
+        return self._sent(Command(self.limits.safe, Origin.SAFE, self._stamp(), reason))
+
+    def _sent(self, command: Command) -> Command:
+        self.counters.commands += 1
+        if self._agent is not None and self._job is None:
+            self._agent.last_action = command.action
+        return command
+
+    def _stamp(self) -> int:
+        return 0 if self._newest is None else self._newest.stamp_ns

@@ -1,0 +1,121 @@
+"""ROS parameters from the schema in `planet_ros.config`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from planet_ros.config import (
+    ROS_OWN_PARAMETERS,
+    Setting,
+    Settings,
+    closest,
+    schema,
+    settings_from,
+)
+from planet_ros.errors import UserError
+
+_FLOAT_MAX, _INTEGER_MAX = 1.7e308, 2**63 - 1
+
+
+class NodeSettings:
+    """Declares a node's part of the schema, and reads it back checked."""
+
+    def __init__(self, node: Node, sections: Iterable[str]) -> None:
+        """Declare every setting whose name, or section, is one of `sections`.
+
+        Raises:
+            UserError: A parameter file names a setting that does not exist, or gives one a wrong
+                type or a value out of bounds.
+        """
+        self._node = node
+        wanted = tuple(sections)
+        self._declared = {
+            setting.name: setting
+            for setting in schema()
+            if setting.name in wanted or setting.name.partition(".")[0] in wanted
+        }
+        overrides = _overrides(node)
+        self.given = {name: value for name, value in overrides.items() if name in self._declared}
+        settings_from(self.given, source=node.get_name())  # all errors at once, before declaring
+        for setting in self._declared.values():
+            node.declare_parameter(setting.name, setting.default, _descriptor(setting))
+        node.add_on_set_parameters_callback(self._check)
+
+    def read(self) -> Settings:
+        """The settings as they are now; those that were not declared have their defaults."""
+        return settings_from(self._values(), source=self._node.get_name())
+
+    def _values(self) -> dict[str, Any]:
+        return {
+            name: _plain(setting, self._node.get_parameter(name).value)
+            for name, setting in self._declared.items()
+        }
+
+    def _check(self, parameters: list[Parameter]) -> SetParametersResult:
+        changed = {
+            parameter.name: _plain(self._declared[parameter.name], parameter.value)
+            for parameter in parameters
+            if parameter.name in self._declared
+        }
+        try:
+            settings_from({**self._values(), **changed}, source=self._node.get_name())
+        except UserError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+
+def _overrides(node: Node) -> dict[str, Any]:
+    """What files and the command line give this node, every name of it known."""
+    known = {setting.name: setting for setting in schema()}
+    values = {}
+    for name, parameter in node._parameter_overrides.items():  # rclpy offers no other way
+        if name.partition(".")[0] in ROS_OWN_PARAMETERS:
+            continue
+        if name not in known:
+            raise UserError(f"parameter {name}: unknown setting{closest(name, known)}")
+        values[name] = _plain(known[name], parameter.value)
+    return values
+
+
+def _plain(setting: Setting, value: Any) -> Any:
+    """A parameter's value as the schema has it: rclpy gives arrays for lists."""
+    return list(value) if setting.type not in (str, int, float, bool) else value
+
+
+def _descriptor(setting: Setting) -> ParameterDescriptor:
+    allowed = f" ({setting.range_text})" if setting.range_text else ""
+    descriptor = ParameterDescriptor(
+        description=setting.description + allowed,
+        # `rate_hz: 50` in a file is an integer, and an empty list has no type: the schema checks
+        # types, more kindly than rclpy does.
+        dynamic_typing=True,
+    )
+    low, high = setting.bounds
+    if setting.type is float and (low is not None or high is not None):
+        descriptor.floating_point_range = [
+            FloatingPointRange(
+                from_value=float(-_FLOAT_MAX if low is None else low),
+                to_value=float(_FLOAT_MAX if high is None else high),
+            )
+        ]
+    elif setting.type is int and (low is not None or high is not None):
+        descriptor.integer_range = [
+            IntegerRange(
+                from_value=int(-_INTEGER_MAX if low is None else low),
+                to_value=int(_INTEGER_MAX if high is None else high),
+                step=1,
+            )
+        ]
+    return descriptor
+
+

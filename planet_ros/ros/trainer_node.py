@@ -1,0 +1,239 @@
+"""The node ``trainer``: environment steps in, bundles out.
+
+While there is no model it answers observations with random actions. Then the controller acts, and
+the trainer fits the model between two episodes (or every so many steps), exports it, announces it
+on ``model``, waits until the controller says on ``model_in_use`` that it has taken over, and lets
+a waiting simulation go on. `planet_ros.training.session.Session` does the work.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rclpy.node import Node
+from std_msgs.msg import Float64MultiArray, String
+from std_srvs.srv import SetBool
+
+from planet_ros.bundle.runtime import Bundle
+from planet_ros.data import Step
+from planet_ros.environment import Environment, EnvironmentSpec
+from planet_ros.errors import UserError
+from planet_ros.models import Shapes
+from planet_ros.ros.messages import (
+    COMMAND_TOPIC,
+    EVERY_STEP,
+    LATCHED,
+    MODEL_IN_USE_TOPIC,
+    MODEL_TOPIC,
+    NEWEST,
+    NEWEST_RELIABLE,
+    OBSERVATION_TOPIC,
+    STEP_TOPIC,
+    read_step,
+    read_vector,
+    vector_message,
+)
+from planet_ros.ros.parameters import NodeSettings
+from planet_ros.ros.run import run_node
+from planet_ros.training.progress import Progress
+from planet_ros.training.session import Session
+
+PAUSE_SERVICE = "gym_bridge/pause"
+CHECK_PERIOD_S = 0.2
+SILENCE_S = 2.0
+
+
+class _Stopped(Exception):
+    """Raised inside a fit when the node is to end."""
+
+
+class TrainerNode(Node):
+    """Learns a world model from the steps of a simulation or a robot."""
+
+    def __init__(self) -> None:
+        """Open the run and subscribe.
+
+        Raises:
+            UserError: A parameter is wrong, or the output folder holds a run.
+        """
+        super().__init__("trainer")
+        self.exit_code: int | None = None
+        sections = ("seed", "data", "world_model", "training", "planner")
+        environment_names = ("env_id", "env_kwargs", "env_modules", "env_wrappers")
+        settings = NodeSettings(self, (*sections, *environment_names)).read()
+        self._settings = settings.training
+        self._progress = Progress(
+            settings.training.steps, "steps", write=self.get_logger().info
+        )
+        # Only for its sizes, bounds and period: the steps come from the topic.
+        environment = Environment(EnvironmentSpec.of(settings))
+        environment.close()
+        self._session = Session(
+            settings,
+            Shapes(environment.observation_size, environment.low, environment.high),
+            environment=environment.spec,
+            command_period_s=environment.step_period_s,
+            say=self._progress.line,
+        )
+        self._progress.start_at(self._session.steps)
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="learner")
+        self._work: Future[Bundle] | None = None
+        self._work_done = self.create_guard_condition(self._on_work_done)
+        self._waiting_steps: deque[Step] = deque()
+        self._stopping = False
+        self._awaited: tuple[str, float] | None = None
+        self._in_use = ""
+        self._heard_s = time.monotonic()
+
+        self._commands = self.create_publisher(Float64MultiArray, COMMAND_TOPIC, NEWEST_RELIABLE)
+        self._models = self.create_publisher(String, MODEL_TOPIC, LATCHED)
+        self._pause = self.create_client(SetBool, PAUSE_SERVICE)
+        self.create_subscription(Float64MultiArray, STEP_TOPIC, self._on_step, EVERY_STEP)
+        self.create_subscription(
+            Float64MultiArray, OBSERVATION_TOPIC, self._on_observation, NEWEST
+        )
+        self.create_subscription(String, MODEL_IN_USE_TOPIC, self._on_model_in_use, LATCHED)
+        self.create_timer(
+            CHECK_PERIOD_S, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        if not self._session.random:
+            self._announce(self._session.learner.export())
+        else:
+            self._let_simulation_go_on()
+
+    def close(self) -> None:
+        """Save everything: the process is about to end."""
+        self._stopping = True
+        self._worker.shutdown(wait=True, cancel_futures=True)
+        if self.exit_code == 0:
+            return
+        self._session.finish()
+        self.get_logger().info(
+            f"stopped after {self._session.steps} environment steps; all is saved in "
+            f"{self._session.run.path}, training.resume continues"
+        )
+
+    # ── steps ────────────────────────────────────────────────────────────────────────────────
+
+    def _on_observation(self, message: Float64MultiArray) -> None:
+        if not self._session.random or self._session.finished:
+            return
+        observation = read_vector(message)
+        action = self._session.random_action(
+            int(observation.tags.get("episode", self._session.learner.episodes)),
+            int(observation.tags.get("index", self._session.steps)),
+        )
+        self._commands.publish(vector_message("action", action, observation.stamp_ns or 0))
+
+    def _on_step(self, message: Float64MultiArray) -> None:
+        try:
+            step = read_step(message)
+        except UserError as error:
+            self.get_logger().error(f"dropped a step: {error}", throttle_duration_sec=2.0)
+            return
+        self._heard_s = time.monotonic()
+        if self._work is None:
+            self._add(step)
+        else:
+            self._waiting_steps.append(step)
+
+    def _add(self, step: Step) -> None:
+        if self._session.finished:
+            return
+        if step.index > 0:
+            self._progress.advance()
+        missing = self._session.missing_steps
+        if self._session.add(step):
+            self._work = self._worker.submit(self._fit)
+            self._work.add_done_callback(lambda _: self._work_done.trigger())
+        elif step.index > 0 and self._settings.pauses_at(self._session.steps, step.last):
+            self._let_simulation_go_on()
+        if self._session.missing_steps > missing:
+            self.get_logger().warn(
+                f"{self._session.missing_steps} steps never arrived; the episodes are cut there"
+            )
+
+    def _fit(self) -> Bundle:
+        bundle = self._session.fit(self._may_go_on)
+        if self._session.finished:
+            return self._session.finish(self._session.recent_evaluation()) or bundle
+        return bundle
+
+    def _may_go_on(self, done: int, total: int) -> None:
+        if self._stopping:
+            raise _Stopped
+
+    # ── models ───────────────────────────────────────────────────────────────────────────────
+
+    def _on_work_done(self) -> None:
+        if self._work is None or not self._work.done():
+            return
+        work, self._work = self._work, None
+        self._announce(work.result())
+        while self._waiting_steps and self._work is None:
+            self._add(self._waiting_steps.popleft())
+
+    def _announce(self, bundle: Bundle) -> None:
+        record = {"path": str(bundle.path.resolve()), "hash": bundle.digest}
+        self._models.publish(String(data=json.dumps(record)))
+        self._awaited = (bundle.digest, time.monotonic() + self._settings.controller_timeout_s)
+        self._check()
+
+    def _on_model_in_use(self, message: String) -> None:
+        self._in_use = json.loads(message.data)["hash"]
+        self._check()
+
+    def _check(self) -> None:
+        """See whether what is awaited has come, or will not."""
+        now_s = time.monotonic()
+        if self._awaited is not None:
+            digest, until_s = self._awaited
+            if digest != self._in_use and now_s < until_s:
+                return
+            if digest != self._in_use:
+                self.get_logger().warn(
+                    f"no controller has taken over the new model within "
+                    f"{self._settings.controller_timeout_s:g} s; going on without"
+                )
+            self._awaited = None
+            if self._session.finished:
+                self._end()
+            else:
+                self._let_simulation_go_on()
+        elif self._work is None and now_s - self._heard_s > SILENCE_S:
+            # The first call may have come before the simulation, or a message was lost.
+            self._heard_s = now_s
+            self._let_simulation_go_on()
+            self.get_logger().info(
+                f"no steps on '{STEP_TOPIC}' for {SILENCE_S:g} s "
+                f"({self.count_publishers(STEP_TOPIC)} publishers)",
+                throttle_duration_sec=10.0,
+            )
+
+    def _let_simulation_go_on(self) -> None:
+        if self._pause.service_is_ready():
+            self._pause.call_async(SetBool.Request(data=False))
+
+    def _end(self) -> None:
+        self._models.wait_for_all_acked(Duration(seconds=1.0))
+        self._worker.shutdown(wait=True)
+        self.get_logger().info(
+            f"learned from {self._session.steps} environment steps; the bundle is "
+            f"{self._session.run.bundle}"
+        )
+        self.exit_code = 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the node until it has learned, or SIGINT or SIGTERM."""
+    return run_node(TrainerNode, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

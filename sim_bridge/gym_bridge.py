@@ -1,0 +1,263 @@
+"""The node ``gym_bridge``: commands in, state, steps and clock out."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
+from rclpy.clock import Clock as RosClock
+from rclpy.clock import ClockType
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import SetBool, Trigger
+
+from planet_ros.control.limits import Limits
+from planet_ros.data import Step
+from planet_ros.environment import Environment, EnvironmentSpec
+from planet_ros.ros.messages import (
+    COMMAND_TOPIC,
+    EVERY_STEP,
+    NEWEST_RELIABLE,
+    OBSERVATION_TOPIC,
+    STEP_TOPIC,
+    read_vector,
+    step_message,
+    vector_message,
+)
+from planet_ros.ros.parameters import NodeSettings
+from planet_ros.ros.run import run_node
+from sim_bridge.joint_states import read_joints
+from sim_bridge.simulation import Simulation
+
+
+class GymBridge(Node):
+    """Runs an environment in lock-step with its commander, or in real time.
+
+    In lock-step it publishes an observation and waits for one command that bears its stamp, or no
+    stamp at all; what comes while none is awaited is passed over. The observation is repeated
+    while no command comes, so that neither a late joiner nor a lost message stops the run.
+    """
+
+    def __init__(self) -> None:
+        """Make the environment and start, unless a learner is to say when.
+
+        Raises:
+            UserError: A parameter is wrong or the environment does not fit.
+        """
+        super().__init__("gym_bridge")
+        self.exit_code: int | None = None
+        names = ("env_id", "env_kwargs", "env_modules", "env_wrappers", "seed", "bridge")
+        settings = NodeSettings(self, (*names, "training.update_every_steps")).read()
+        self._settings = settings.bridge
+        self._training = settings.training
+        environment = Environment(EnvironmentSpec.of(settings))
+        self._limits = Limits(
+            environment.low, environment.high, self._settings.safe_command, "bridge.safe_command"
+        )
+        self._simulation = Simulation(environment, settings.seed)
+        self._lock_step = self._settings.mode == "lock_step"
+        self._paused = self._settings.wait_for_learner
+        self._single_step = False
+        self._awaiting = False
+        self._awaited_since_s = 0.0
+        self._command: tuple[NDArray[np.float32], float] | None = None
+
+        self._observations = self.create_publisher(
+            Float64MultiArray, OBSERVATION_TOPIC, NEWEST_RELIABLE
+        )
+        self._steps = self.create_publisher(Float64MultiArray, STEP_TOPIC, EVERY_STEP)
+        self._clock_publisher = self.create_publisher(Clock, "/clock", NEWEST_RELIABLE)
+        self._joint_states = (
+            None
+            if read_joints(environment.gym) is None
+            else self.create_publisher(JointState, "joint_states", NEWEST_RELIABLE)
+        )
+        self.create_subscription(
+            Float64MultiArray, COMMAND_TOPIC, self._on_command, NEWEST_RELIABLE
+        )
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        self.create_service(SetBool, "~/pause", self._on_pause)
+        self.create_service(Trigger, "~/single_step", self._on_single_step)
+        steady = RosClock(clock_type=ClockType.STEADY_TIME)
+        period = environment.step_period_s / self._settings.real_time_factor
+        if self._lock_step:
+            self.create_timer(self._settings.command_timeout_s, self._on_silence, clock=steady)
+        else:
+            self.create_timer(period, self._on_period, clock=steady)
+        self.get_logger().info(
+            f"{settings.env_id} in {self._settings.mode} mode"
+            + (", waiting for a learner" if self._paused else "")
+        )
+        if not self._paused:
+            self._go_on()
+
+    def close(self) -> None:
+        """Release the environment."""
+        self._simulation.environment.close()
+
+    # ── lock-step ────────────────────────────────────────────────────────────────────────────
+
+    def _on_command(self, message: Float64MultiArray) -> None:
+        vector = read_vector(message)
+        action = vector.values
+        if action.shape != self._limits.low.shape or not np.isfinite(action).all():
+            self.get_logger().error(
+                f"dropped a command: found {action.tolist()}, expected {len(self._limits.low)} "
+                "finite numbers",
+                throttle_duration_sec=2.0,
+            )
+            return
+        if not self._lock_step:
+            self._command = (action, time.monotonic())
+            return
+        current = self._simulation.current
+        if not self._awaiting or current is None:
+            return
+        if vector.stamp_ns is not None and vector.stamp_ns != current.stamp_ns:
+            return
+        self._awaiting = False
+        self._take(action)
+        if not self._paused:
+            self._go_on()
+
+    def _on_silence(self) -> None:
+        """Repeat the observation that nobody has answered."""
+        waited_s = time.monotonic() - self._awaited_since_s
+        if not self._awaiting or waited_s < self._settings.command_timeout_s:
+            return
+        self._publish_observation()
+        self.get_logger().warn(
+            f"no command on '{COMMAND_TOPIC}' for the observation of {waited_s:.1f} s ago "
+            f"({self.count_publishers(COMMAND_TOPIC)} publishers)",
+            throttle_duration_sec=5.0,
+        )
+
+    def _go_on(self) -> None:
+        """Show the state to whoever commands; begin a new episode first where one has ended."""
+        if self._settings.wait_for_learner and self._steps.get_subscription_count() == 0:
+            # Not yet matched over DDS: what was published now would be lost to the learner.
+            self._paused = True
+            return
+        if self._simulation.episode_ended:
+            if 0 < self._settings.max_episodes <= self._simulation.episode + 1:
+                self._steps.wait_for_all_acked(Duration(seconds=2.0))
+                self.get_logger().info(f"{self._settings.max_episodes} episodes are done")
+                self.exit_code = 0
+                return
+            self._publish_step(self._simulation.reset())
+        self._publish_observation()
+        self._awaiting = self._lock_step
+        self._awaited_since_s = time.monotonic()
+
+    # ── real time ────────────────────────────────────────────────────────────────────────────
+
+    def _on_period(self) -> None:
+        if self._paused or self._simulation.episode_ended:
+            return
+        action = self._limits.safe
+        if self._command is not None:
+            held, received_s = self._command
+            if time.monotonic() - received_s <= self._settings.command_timeout_s:
+                action = held
+            else:
+                self.get_logger().warn(
+                    f"no command on '{COMMAND_TOPIC}' for "
+                    f"{self._settings.command_timeout_s:g} s: applying the safe one",
+                    throttle_duration_sec=5.0,
+                )
+        self._take(action)
+        if not self._paused:
+            self._go_on()
+
+    # ── both ─────────────────────────────────────────────────────────────────────────────────
+
+    def _take(self, action: NDArray[np.floating]) -> None:
+        """Take a step, and pause where someone wants to think."""
+        step = self._simulation.step(action)
+        self._publish_step(step)
+        learner_pauses = self._settings.wait_for_learner and self._training.pauses_at(
+            self._simulation.steps, step.last
+        )
+        if learner_pauses or self._single_step:
+            self._paused, self._single_step = True, False
+
+    def _publish_step(self, step: Step) -> None:
+        if self._joint_states is not None:
+            joints = read_joints(self._simulation.environment.gym)
+            message = JointState()
+            message.header.stamp = _time(step.stamp_ns)
+            message.name, message.position = joints.name, joints.position
+            message.velocity, message.effort = joints.velocity, joints.effort
+            self._joint_states.publish(message)
+        self._steps.publish(step_message(step))
+        self._clock_publisher.publish(Clock(clock=_time(step.stamp_ns)))
+
+    def _publish_observation(self) -> None:
+        step = self._simulation.current
+        self._observations.publish(
+            vector_message(
+                "observation",
+                step.observation,
+                step.stamp_ns,
+                episode=self._simulation.episode,
+                index=step.index,
+            )
+        )
+
+    # ── services, with the meaning of simulation_interfaces ─────────────────────────────────
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._awaiting = False
+        self._publish_step(self._simulation.reset())
+        if not self._paused:
+            self._go_on()
+        response.success = True
+        response.message = f"episode {self._simulation.episode} begins"
+        return response
+
+    def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        response.success = True
+        if request.data:
+            self._paused, self._awaiting = True, False
+        elif self._paused:
+            self._paused = False
+            self._go_on()
+            response.success = not self._paused
+        response.message = (
+            "paused" if self._paused and request.data
+            else "running" if response.success
+            else f"nobody reads '{STEP_TOPIC}' yet; try again"
+        )
+        return response
+
+    def _on_single_step(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        response.success = self._paused
+        if not self._paused:
+            response.message = "pause first"
+            return response
+        self._single_step, self._paused = True, False
+        self._go_on()
+        response.message = "one step, as soon as a command comes"
+        return response
+
+
+def _time(stamp_ns: int) -> Time:
+    seconds, nanoseconds = divmod(stamp_ns, 10**9)
+    return Time(sec=seconds, nanosec=nanoseconds)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the node until its last episode, or SIGINT or SIGTERM."""
+    return run_node(GymBridge, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""Environments small enough to be learned in a second, registered on import.
+
+All are one point in the plane, pushed about and rewarded for being near the origin, with
+something odd about each of them that the tests need.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete
+from numpy.typing import NDArray
+
+EPISODE_STEPS = 20
+STEP_LENGTH = 0.2
+
+
+class PointMass(gymnasium.Env):
+    """Position (2,) as observation, action (2,) in [-1, 1] as displacement, reward −|position|².
+
+    Args:
+        limit: The episode terminates, with a reward of −10, where a coordinate exceeds this.
+        nan_after: The observation is NaN from this many steps of the environment's life on.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 25}
+
+    def __init__(
+        self,
+        limit: float = np.inf,
+        nan_after: int | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        self.observation_space = Box(-np.inf, np.inf, (2,), np.float32)
+        self.action_space = Box(-1.0, 1.0, (2,), np.float32)
+        self.render_mode = render_mode
+        self._limit = limit
+        self._nan_after = nan_after
+        self._life = 0
+        self._position = np.zeros(2)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        angle = self.np_random.uniform(0, 2 * np.pi)
+        self._position = np.array([np.cos(angle), np.sin(angle)])
+        return self.observation(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._life += 1
+        self._position = self._position + STEP_LENGTH * np.asarray(action, dtype=np.float64)
+        terminated = bool(np.abs(self._position).max() > self._limit)
+        reward = -10.0 if terminated else -float(np.square(self._position).sum())
+        return self.observation(), reward, terminated, False, {}
+
+    def observation(self) -> Any:
+        if self._nan_after is not None and self._life >= self._nan_after:
+            return np.full(2, np.nan, dtype=np.float32)
+        return self._position.astype(np.float32)
+
+    def render(self) -> NDArray[np.uint8]:
+        frame = np.zeros((40, 40, 3), dtype=np.uint8)
+        column, row = np.clip(20 + 8 * self._position, 0, 39).astype(int)
+        frame[row, column] = 255
+        return frame
+
+
+class DictObservation(PointMass):
+    """The position as a dictionary of coordinates."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        coordinate = Box(-np.inf, np.inf, (1,), np.float32)
+        self.observation_space = Dict({"x": coordinate, "y": coordinate})
+
+    def observation(self) -> dict[str, NDArray[np.float32]]:
+        x, y = self._position.astype(np.float32)
+        return {"x": np.array([x]), "y": np.array([y])}
+
+
+class DiscreteActions(PointMass):
+    """Three pushes to choose from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action_space = Discrete(3)
+
+
+class UnboundedActions(PointMass):
+    """Pushes of any size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action_space = Box(-np.inf, np.inf, (2,), np.float32)
+
+
+class OneAction(PointMass):
+    """Pushes both coordinates alike."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action_space = Box(-1.0, 1.0, (1,), np.float32)
+
+
+class WideActions(PointMass):
+    """The same pushes, in another unit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action_space = Box(-100.0, 100.0, (2,), np.float32)
+
+
+class ThreeNumbers(PointMass):
+    """The position, and a height that is always 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space = Box(-np.inf, np.inf, (3,), np.float32)
+
+    def observation(self) -> NDArray[np.float32]:
+        return np.append(self._position, 0.0).astype(np.float32)
+
+
+class SeedEcho(PointMass):
+    """Episodes of one step, rewarded with the seed of the reset."""
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        self._seed = seed
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert self._seed is not None
+        return self.observation(), float(self._seed), True, False, {}
+
+
+def best_return(start: NDArray[np.floating]) -> float:
+    """The highest return that any policy gets from a start (2,) of `PointMass` without limits."""
+    distance, total = np.abs(start.astype(np.float64)), 0.0
+    for _ in range(EPISODE_STEPS):
+        distance = np.maximum(distance - STEP_LENGTH, 0)
+        total -= float(np.square(distance).sum())
+    return total
+
+
+def _register(name: str, entry_point: type, **kwargs: Any) -> None:
+    gymnasium.register(
+        f"PlanetRosTest/{name}-v0",
+        entry_point=entry_point,
+        max_episode_steps=EPISODE_STEPS,
+        kwargs=kwargs,
+    )
+
+
+_register("PointMass", PointMass)
+_register("Terminating", PointMass, limit=1.05)
+_register("BreaksDown", PointMass, nan_after=70)
+_register("DictObservation", DictObservation)
+_register("DiscreteActions", DiscreteActions)
+_register("UnboundedActions", UnboundedActions)
+_register("OneAction", OneAction)
+_register("WideActions", WideActions)
+_register("ThreeNumbers", ThreeNumbers)
+_register("SeedEcho", SeedEcho)

@@ -1,0 +1,206 @@
+"""Environments that are taken, those that are refused, and why."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import tiny_environments
+
+from planet_ros.config import settings_from
+from planet_ros.environment import Environment, EnvironmentSpec
+from planet_ros.errors import UserError
+
+OWN_MODULE = """
+import gymnasium
+from tiny_environments import PointMass
+
+gymnasium.register("PlanetRosTest/OfMyOwn-v0", entry_point=PointMass, max_episode_steps=3)
+"""
+
+
+def environment(name: str, **spec: Any) -> Environment:
+    return Environment(EnvironmentSpec(f"PlanetRosTest/{name}-v0", **spec))
+
+
+def refusal(spec: EnvironmentSpec) -> str:
+    with pytest.raises(UserError) as caught:
+        Environment(spec)
+    return str(caught.value)
+
+
+def test_unknown_id_is_refused_with_the_closest_one() -> None:
+    message = refusal(EnvironmentSpec("PlanetRosTest/PointMess-v0"))
+    assert "'PlanetRosTest/PointMess-v0' is not registered" in message
+    assert "did you mean PlanetRosTest/PointMass-v0?" in message
+    assert "env_modules" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "found", "advice"),
+    [
+        ("DiscreteActions", "actions", "Discrete(3)", "env_wrappers"),
+        ("DictObservation", "observations", "Dict(", "FlattenObservation"),
+        ("UnboundedActions", "actions", "[-inf -inf] to [inf inf]", "RescaleAction"),
+    ],
+)
+def test_spaces_that_cannot_be_learned_are_refused_with_a_way_out(
+    name: str, part: str, found: str, advice: str
+) -> None:
+    message = refusal(EnvironmentSpec(f"PlanetRosTest/{name}-v0"))
+    assert f"found {part}" in message
+    assert found in message
+    assert advice in message
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "reason"),
+    [({"gravity": 3}, "gravity"), ({"render_mode": "human"}, "render_mode")],
+)
+def test_arguments_that_the_environment_does_not_take_are_refused(
+    kwargs: dict[str, Any], reason: str
+) -> None:
+    message = refusal(EnvironmentSpec("PlanetRosTest/PointMass-v0", kwargs=kwargs))
+    assert "'PlanetRosTest/PointMass-v0' with {" in message
+    assert reason in message
+
+
+def test_arguments_reach_the_environment() -> None:
+    made = environment("PointMass", kwargs={"limit": 0.5})
+    made.reset(seed=0)
+    assert made.step(np.zeros(2)).terminated
+
+
+def test_module_of_the_users_own_is_imported_before_the_environment_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "module_of_my_own.py").write_text(OWN_MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    values = {"env_id": "PlanetRosTest/OfMyOwn-v0", "env_modules": ["module_of_my_own"]}
+    try:
+        made = Environment(EnvironmentSpec.of(settings_from(values)))
+        assert made.reset(seed=0).observation.shape == (2,)
+    finally:
+        gymnasium.registry.pop("PlanetRosTest/OfMyOwn-v0", None)
+        sys.modules.pop("module_of_my_own", None)
+
+
+@pytest.mark.parametrize("name", ["no_such_module_here", ""])
+def test_module_that_cannot_be_imported_is_refused_by_name(name: str) -> None:
+    message = refusal(EnvironmentSpec("PlanetRosTest/PointMass-v0", modules=(name,)))
+    assert f"env_modules: module {name!r} cannot be imported" in message
+
+
+def test_wrappers_are_applied_in_order_inside_first() -> None:
+    made = environment(
+        "DictObservation",
+        wrappers=(
+            "gymnasium.wrappers:FlattenObservation",
+            'gymnasium.wrappers:TimeLimit {"max_episode_steps": 2}',
+        ),
+    )
+    assert made.observation_size == 2
+    made.reset(seed=0)
+    assert [made.step(np.zeros(2)).truncated for _ in range(2)] == [False, True]
+
+
+def test_wrapper_can_give_bounds_to_actions() -> None:
+    made = environment(
+        "WideActions",
+        wrappers=('gymnasium.wrappers:RescaleAction {"min_action": -2, "max_action": 4}',),
+    )
+    np.testing.assert_array_equal(made.low, [-2, -2])
+    np.testing.assert_array_equal(made.high, [4, 4])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("gymnasium.wrappers:NoSuchWrapper", "expected module:Class"),
+        ("gymnasium.wrappers", "expected module:Class"),
+        (":TimeLimit", "cannot be imported"),
+        ("no_such_module_here:Wrapper", "'no_such_module_here' cannot be imported"),
+        ("gymnasium.wrappers:TimeLimit {max: 1}", "cannot be applied"),
+        ('gymnasium.wrappers:TimeLimit {"steps": 1}', "cannot be applied"),
+        ("gymnasium.wrappers:TimeLimit [1]", "cannot be applied"),
+    ],
+)
+def test_wrapper_that_cannot_be_applied_is_refused(text: str, reason: str) -> None:
+    message = refusal(EnvironmentSpec("PlanetRosTest/PointMass-v0", wrappers=(text,)))
+    assert "env_wrappers: " in message
+    assert reason in message
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:gymnasium")
+def test_observation_of_nan_is_an_error_that_names_environment_and_step() -> None:
+    made = environment("PointMass", kwargs={"nan_after": 3})
+    made.reset(seed=0)
+    for _ in range(2):
+        made.step(np.zeros(2))
+    with pytest.raises(UserError) as caught:
+        made.step(np.zeros(2))
+    message = str(caught.value)
+    assert "PlanetRosTest/PointMass-v0: found observation [nan nan] at step 3" in message
+
+
+@pytest.mark.parametrize("reward", [np.nan, np.inf])
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:gymnasium")
+def test_reward_that_is_not_finite_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, reward: float
+) -> None:
+    made = environment("PointMass")
+    made.reset(seed=0)
+    broken = (np.zeros(2, np.float32), reward, False, False, {})
+    monkeypatch.setattr(tiny_environments.PointMass, "step", lambda *_: broken)
+    with pytest.raises(UserError, match=f"found reward {reward} at step 1"):
+        made.step(np.zeros(2))
+
+
+def test_action_out_of_range_is_moved_into_it_and_recorded_so() -> None:
+    made = environment("PointMass")
+    start = made.reset(seed=0)
+    step = made.step(np.array([9.0, -0.5]))
+    np.testing.assert_array_equal(step.action, np.float32([1.0, -0.5]))
+    moved = step.observation - start.observation
+    np.testing.assert_allclose(moved, [0.2, -0.1], atol=1e-6)
+
+
+def test_steps_count_from_the_reset_and_carry_what_the_environment_gave() -> None:
+    made = environment("PointMass")
+    for _ in range(2):
+        step = made.reset(seed=4)
+        assert (step.index, step.reward, step.last) == (0, 0.0, False)
+        np.testing.assert_array_equal(step.action, [0, 0])
+        for index in range(1, tiny_environments.EPISODE_STEPS + 1):
+            step = made.step(np.ones(2))
+            assert step.index == index
+            assert step.observation.dtype == np.float32
+            assert step.reward == pytest.approx(-np.square(step.observation).sum(), rel=1e-5)
+        assert step.truncated
+        assert not step.terminated
+
+
+def test_same_seed_gives_the_same_start() -> None:
+    made = environment("PointMass")
+    one, same, other = (made.reset(seed=seed).observation for seed in (3, 3, 4))
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()
+
+
+def test_random_actions_fill_the_range_of_each_dimension() -> None:
+    made = environment("PointMass")
+    rng = np.random.default_rng(0)
+    made.low, made.high = np.float32([-1, 10]), np.float32([0, 30])
+    actions = np.stack([made.random_action(rng) for _ in range(2000)])
+    np.testing.assert_allclose(actions.min(axis=0), [-1, 10], atol=0.05)
+    np.testing.assert_allclose(actions.max(axis=0), [0, 30], atol=0.05)
+    np.testing.assert_allclose(actions.mean(axis=0), [-0.5, 20], atol=0.5)
+
+
+def test_step_period_is_what_the_environment_says() -> None:
+    assert environment("PointMass").step_period_s == pytest.approx(1 / 25)  # its render_fps
+    assert Environment(EnvironmentSpec("Pendulum-v1")).step_period_s == 0.05  # its dt
