@@ -17,8 +17,14 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 try:
-    from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-    from pydantic import model_validator
+    from pydantic import (
+        BaseModel,
+        ConfigDict,
+        Field,
+        ValidationError,
+        field_validator,
+        model_validator,
+    )
     from pydantic.fields import FieldInfo
 except ImportError as error:
     # Ubuntu 24.04's own python3-pydantic is 1.10, which lacks these names.
@@ -186,9 +192,7 @@ class TrainingSettings(Section):
     threads: int = Field(
         1, ge=1, le=256, description="Threads of torch; small models are fastest with one."
     )
-    device: str = Field(
-        "cpu", description="Torch device that fits the model, such as cpu or cuda."
-    )
+    device: str = Field("cpu", description="Torch device that fits the model, such as cpu or cuda.")
     command_period_s: float = Field(
         0.0,
         ge=0,
@@ -212,7 +216,6 @@ class TrainingSettings(Section):
                 f"training.sequence_length = {self.sequence_length}"
             )
         return self
-
 
     def pauses_at(self, steps: int, episode_ended: bool) -> bool:
         """Whether collecting stops after `steps` environment steps, for the model to be fitted.
@@ -318,13 +321,10 @@ class ControllerSettings(Section):
 class Settings(Section):
     """Settings of planet_ros."""
 
-    env_id: str = Field(
-        "Pendulum-v1", min_length=1, description="Gymnasium id of the environment."
-    )
+    env_id: str = Field("Pendulum-v1", min_length=1, description="Gymnasium id of the environment.")
     env_kwargs: str = Field(
         "{}",
-        description="Keyword arguments of the environment, as a JSON object, such as "
-        '{"g": 9.81}.',
+        description='Keyword arguments of the environment, as a JSON object, such as {"g": 9.81}.',
     )
     env_modules: list[str] = Field(
         [],
@@ -334,7 +334,7 @@ class Settings(Section):
     env_wrappers: list[str] = Field(
         [],
         description="Wrappers around the environment, inside first: module:Class, optionally "
-        'followed by keyword arguments, such as gymnasium.wrappers:TimeLimit '
+        "followed by keyword arguments, such as gymnasium.wrappers:TimeLimit "
         '{"max_episode_steps": 100}.',
     )
     seed: int = Field(
@@ -592,12 +592,13 @@ def reference_markdown() -> str:
             section = head
             model = Settings.model_fields[head].annotation if head else Settings
             lines += ["", f"## {head or 'General'}", "", (model.__doc__ or "").strip(), ""]
-            lines += ["| name | type | default | allowed | meaning |", "| --- | --- | --- | --- | --- |"]
+            lines += [
+                "| name | type | default | allowed | meaning |",
+                "| --- | --- | --- | --- | --- |",
+            ]
         allowed = setting.range_text.replace("|", "\\|")
         default = json.dumps(setting.default)
         description = setting.description.replace("|", "\\|")
-        lines.append(
-            f"| `{setting.name}` | {type_name(setting.type).removeprefix('a ').removeprefix('an ')} "
-            f"| `{default}` | {allowed} | {description} |"
-        )
+        kind = type_name(setting.type).removeprefix("an ").removeprefix("a ")
+        lines.append(f"| `{setting.name}` | {kind} | `{default}` | {allowed} | {description} |")
     return "\n".join(lines) + "\n"

@@ -58,15 +58,8 @@ class Environment:
         for name in spec.modules:
             _import(name, "env_modules")
         self.gym = _make(spec, render_mode)
-        observation, action = self.gym.observation_space, self.gym.action_space
-        for part, space in (("observation", observation), ("action", action)):
-            if not isinstance(space, Box) or len(space.shape) != 1:
-                self.gym.close()
-                raise UserError(
-                    f"{spec.id}: found {part}s {space}, expected a Box of one dimension; "
-                    "a wrapper in env_wrappers can change that (for example "
-                    "gymnasium.wrappers:FlattenObservation)"
-                )
+        observation = self._vector("observation", self.gym.observation_space)
+        action = self._vector("action", self.gym.action_space)
         self.low = np.asarray(action.low, dtype=np.float32)
         self.high = np.asarray(action.high, dtype=np.float32)
         if not (np.isfinite(self.low) & np.isfinite(self.high) & (self.low < self.high)).all():
@@ -77,6 +70,15 @@ class Environment:
             )
         self.observation_size = int(observation.shape[0])
         self._index = 0
+
+    def _vector(self, part: str, space: Any) -> Box:
+        if isinstance(space, Box) and len(space.shape) == 1:
+            return space
+        self.gym.close()
+        raise UserError(
+            f"{self.spec.id}: found {part}s {space}, expected a Box of one dimension; a wrapper in "
+            "env_wrappers can change that (for example gymnasium.wrappers:FlattenObservation)"
+        )
 
     @property
     def step_period_s(self) -> float:
@@ -148,14 +150,16 @@ class Environment:
 
 def _make(spec: EnvironmentSpec, render_mode: str | None) -> gymnasium.Env:
     try:
-        env = gymnasium.make(spec.id, render_mode=render_mode, **spec.kwargs)
+        # Not every environment takes a render_mode, so that it is passed only where it is needed.
+        rendering = {} if render_mode is None else {"render_mode": render_mode}
+        env = gymnasium.make(spec.id, **rendering, **spec.kwargs)
     except gymnasium.error.UnregisteredEnv as error:
         near = closest(spec.id, gymnasium.registry)
         raise UserError(
             f"env_id: {spec.id!r} is not registered{near}: {error}; an environment of your own "
             "needs its module in env_modules"
         ) from None
-    except (gymnasium.error.Error, TypeError, ImportError) as error:
+    except (gymnasium.error.Error, TypeError, ValueError, AssertionError, ImportError) as error:
         raise UserError(f"env_id: {spec.id!r} with {spec.kwargs} cannot be made: {error}") from None
     for text in spec.wrappers:
         env = _wrapped(env, text)
@@ -179,5 +183,5 @@ def _wrapped(env: gymnasium.Env, text: str) -> gymnasium.Env:
 def _import(name: str, setting: str) -> Any:
     try:
         return importlib.import_module(name)
-    except ImportError as error:
+    except (ImportError, TypeError, ValueError) as error:  # the latter for names such as ".x" or ""
         raise UserError(f"{setting}: module {name!r} cannot be imported: {error}") from None

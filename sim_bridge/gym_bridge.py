@@ -32,7 +32,7 @@ from planet_ros.ros.messages import (
 )
 from planet_ros.ros.parameters import NodeSettings
 from planet_ros.ros.run import run_node
-from sim_bridge.joint_states import read_joints
+from sim_bridge.joint_states import has_joints, read_joints
 from sim_bridge.simulation import Simulation
 
 
@@ -74,9 +74,9 @@ class GymBridge(Node):
         self._steps = self.create_publisher(Float64MultiArray, STEP_TOPIC, EVERY_STEP)
         self._clock_publisher = self.create_publisher(Clock, "/clock", NEWEST_RELIABLE)
         self._joint_states = (
-            None
-            if read_joints(environment.gym) is None
-            else self.create_publisher(JointState, "joint_states", NEWEST_RELIABLE)
+            self.create_publisher(JointState, "joint_states", NEWEST_RELIABLE)
+            if has_joints(environment.gym)
+            else None
         )
         self.create_subscription(
             Float64MultiArray, COMMAND_TOPIC, self._on_command, NEWEST_RELIABLE
@@ -181,6 +181,8 @@ class GymBridge(Node):
         """Take a step, and pause where someone wants to think."""
         step = self._simulation.step(action)
         self._publish_step(step)
+        if step.last:  # nobody acts on the last observation of an episode: only the time has come
+            self._publish_clock()
         learner_pauses = self._settings.wait_for_learner and self._training.pauses_at(
             self._simulation.steps, step.last
         )
@@ -196,10 +198,10 @@ class GymBridge(Node):
             message.velocity, message.effort = joints.velocity, joints.effort
             self._joint_states.publish(message)
         self._steps.publish(step_message(step))
-        self._clock_publisher.publish(Clock(clock=_time(step.stamp_ns)))
 
     def _publish_observation(self) -> None:
         step = self._simulation.current
+        assert step is not None
         self._observations.publish(
             vector_message(
                 "observation",
@@ -209,6 +211,11 @@ class GymBridge(Node):
                 index=step.index,
             )
         )
+        # After the state, so that whoever wakes by the clock finds the state there.
+        self._publish_clock()
+
+    def _publish_clock(self) -> None:
+        self._clock_publisher.publish(Clock(clock=_time(self._simulation.time_ns)))
 
     # ── services, with the meaning of simulation_interfaces ─────────────────────────────────
 
@@ -230,8 +237,10 @@ class GymBridge(Node):
             self._go_on()
             response.success = not self._paused
         response.message = (
-            "paused" if self._paused and request.data
-            else "running" if response.success
+            "paused"
+            if self._paused and request.data
+            else "running"
+            if response.success
             else f"nobody reads '{STEP_TOPIC}' yet; try again"
         )
         return response

@@ -18,14 +18,22 @@ class Joints:
     effort: list[float]
 
 
-def read_joints(env: Env) -> Joints | None:
-    """The true state of an environment's joints; None where it is not known how to read them.
+def has_joints(env: Env) -> bool:
+    """Whether `read_joints` knows the environment."""
+    return isinstance(env.unwrapped, PendulumEnv)
+
+
+def read_joints(env: Env) -> Joints:
+    """The true state of an environment's joints, after a reset.
 
     Pendulum: one joint, its angle 0 upright and not wrapped, positive counter-clockwise.
+
+    Raises:
+        TypeError: It is not known how to read them.
     """
     inner = env.unwrapped
-    if isinstance(inner, PendulumEnv):
-        angle, velocity = inner.state
-        torque = 0.0 if inner.last_u is None else float(inner.last_u)
-        return Joints(["pendulum_joint"], [float(angle)], [float(velocity)], [torque])
-    return None
+    if not isinstance(inner, PendulumEnv):
+        raise TypeError(f"no joints are known of {inner}")
+    angle, velocity = inner.state
+    torque = 0.0 if inner.last_u is None else float(inner.last_u)
+    return Joints(["pendulum_joint"], [float(angle)], [float(velocity)], [torque])

@@ -18,6 +18,7 @@ class Simulation:
         current: The step that was taken last; None before the first reset.
         episode: Number of the episode under way, from 0; -1 before the first reset.
         steps: Environment steps in all, resets not counted.
+        time_ns: Simulated time, which is the stamp of `current`.
     """
 
     def __init__(self, environment: Environment, seed: int) -> None:
@@ -28,7 +29,7 @@ class Simulation:
         self.steps = 0
         self._seed = seed
         self._period_ns = round(environment.step_period_s * 1e9)
-        self._time_ns = 0
+        self.time_ns = 0
 
     @property
     def episode_ended(self) -> bool:
@@ -48,6 +49,6 @@ class Simulation:
 
     def _stamped(self, step: Step) -> Step:
         # A reset takes a period too, so that every stamp is new.
-        self._time_ns += self._period_ns
-        self.current = replace(step, stamp_ns=self._time_ns)
+        self.time_ns += self._period_ns
+        self.current = replace(step, stamp_ns=self.time_ns)
         return self.current

@@ -35,6 +35,8 @@ class PointMass(gymnasium.Env):
     ) -> None:
         self.observation_space = Box(-np.inf, np.inf, (2,), np.float32)
         self.action_space = Box(-1.0, 1.0, (2,), np.float32)
+        if limit <= 0:
+            raise ValueError(f"limit: found {limit}, expected more than 0")
         self.render_mode = render_mode
         self._limit = limit
         self._nan_after = nan_after

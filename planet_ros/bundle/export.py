@@ -129,7 +129,7 @@ def _trace(
         torch.onnx.export(
             module,
             tuple(inputs.values()),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # a file object will do, say its docs
             dynamo=False,
             opset_version=OPSET,
             # Folding would melt weights into constants that `_replace_weights` cannot find.

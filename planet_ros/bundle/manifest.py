@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from planet_ros.config import PlannerSettings
 from planet_ros.errors import UserError
@@ -33,9 +33,15 @@ class ActionPart(_Part):
     """One dimension of the action vector."""
 
     name: str
-    low: float
-    high: float
+    low: float = Field(allow_inf_nan=False)
+    high: float = Field(allow_inf_nan=False)
     unit: str = ""
+
+    @model_validator(mode="after")
+    def _range(self) -> ActionPart:
+        if not self.low < self.high:
+            raise ValueError(f"low {self.low:g} is not less than high {self.high:g}")
+        return self
 
 
 class Graph(_Part):
@@ -77,7 +83,7 @@ class Manifest(_Part):
     model_kind: str
     belief_size: int = Field(ge=1)
     horizon: int = Field(ge=1)
-    control_period_s: float = Field(gt=0)
+    control_period_s: float = Field(gt=0, allow_inf_nan=False)
     observation: list[ObservationPart] = Field(min_length=1)
     action: list[ActionPart] = Field(min_length=1)
     planner: PlannerSettings
@@ -127,7 +133,7 @@ class Manifest(_Part):
             manifest = cls.model_validate(document)
         except ValidationError as error:
             fields = "; ".join(
-                f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
+                f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}"
                 + ("" if item["type"] == "missing" else f", found {item['input']!r}")
                 for item in error.errors()
             )

@@ -148,9 +148,7 @@ def _session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no base class
         raise UserError(f"{name}: onnxruntime cannot load it: {error}") from None
     for kind, found_nodes, expected in (
@@ -159,9 +157,7 @@ def _session(
     ):
         found = {node.name: (node.type, list(node.shape)) for node in found_nodes}
         if set(found) != set(expected):
-            raise UserError(
-                f"{name}: {kind}s: found {sorted(found)}, expected {sorted(expected)}"
-            )
+            raise UserError(f"{name}: {kind}s: found {sorted(found)}, expected {sorted(expected)}")
         for field, shape in expected.items():
             element, actual = found[field]
             fits = len(actual) == len(shape) and all(
@@ -178,7 +174,7 @@ def _session(
 
 def _warm_up(model: OnnxWorldModel, manifest: Manifest, path: Path) -> None:
     """Run both graphs once, so that the first tick is as fast as the others."""
-    action = (manifest.low + manifest.high) / 2
+    action = ((manifest.low + manifest.high) / 2).astype(np.float32)
     observation = np.zeros(manifest.observation[0].shape, dtype=np.float32)
     candidates = np.broadcast_to(
         action, (manifest.planner.candidates, manifest.horizon, len(action))

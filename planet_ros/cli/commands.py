@@ -160,7 +160,9 @@ def config(options: argparse.Namespace) -> int:
     shown = [setting for setting in schema() if setting.name.startswith(options.section)]
     if not shown:
         names = {setting.name: None for setting in schema()}
-        raise UserError(f"no setting starts with {options.section!r}{closest(options.section, names)}")
+        raise UserError(
+            f"no setting starts with {options.section!r}{closest(options.section, names)}"
+        )
     for setting in shown:
         allowed = f"; {setting.range_text}" if setting.range_text else ""
         print(f"{setting.name} = {json.dumps(values[setting.name])}")
@@ -201,7 +203,9 @@ def _parse(name: str, text: str, annotation: Any) -> Any:
     try:
         value = json.loads(text)
     except ValueError:
-        raise UserError(f"--set: {name}: found {text!r}, expected {type_name(annotation)}") from None
+        raise UserError(
+            f"--set: {name}: found {text!r}, expected {type_name(annotation)}"
+        ) from None
     if get_origin(annotation) is list and get_args(annotation) == (float,):
         return [float(item) if isinstance(item, int) else item for item in value]
     return value

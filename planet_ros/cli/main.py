@@ -112,7 +112,9 @@ learned in, unless --env-id says otherwise; so is the planner, unless --config o
   planet-ros export --run runs/pendulum --output pendulum_bundle
   planet-ros export --run runs/pendulum --output short --set planner.horizon=12""",
     )
-    export.add_argument("--run", dest="run_folder", type=Path, required=True, help="folder of a run")
+    export.add_argument(
+        "--run", dest="run_folder", type=Path, required=True, help="folder of a run"
+    )
     export.add_argument("--output", type=Path, required=True, help="folder of the new bundle")
     _set_option(export)
 

@@ -160,7 +160,7 @@ class ControlLoop:
         bundle, self._next_bundle = self._next_bundle, None
         if bundle is None:
             return
-        old = self.bundle and self.bundle.manifest
+        old = None if self.bundle is None else self.bundle.manifest
         new = bundle.manifest
         self.bundle = bundle
         self.limits = Limits(new.low, new.high, self._settings.safe_command)
@@ -204,8 +204,10 @@ class ControlLoop:
         return None
 
     def tick(self) -> Command | None:
-        """Act on the clock: every period with the timer trigger, often enough to see staleness
-        with the observation trigger.
+        """Act on the clock.
+
+        To be called once a period with the timer trigger, and with the observation trigger often
+        enough to notice staleness.
 
         Returns:
             What to publish now; None while there is no model or while a plan is being made.

@@ -15,8 +15,8 @@ version        () int64            1
 from __future__ import annotations
 
 import io
+import re
 import warnings
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,7 +67,9 @@ def load_episode(path: Path) -> Episode:
                 terminated=bool(file["terminated"]),
                 truncated=bool(file["truncated"]),
             )
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except UserError:
+        raise
+    except Exception as error:  # zip, zlib and npy parsing raise many kinds
         raise UserError(f"{path}: not a whole episode: {error}") from None
 
 
@@ -89,7 +91,10 @@ class EpisodeStore:
 
     def _load(self, directory: Path) -> None:
         for path in sorted(directory.glob("episode-*.npz")):
-            self._next_number = max(self._next_number, int(path.stem.split("-")[1]) + 1)
+            number = re.fullmatch(r"episode-(\d+)", path.stem)
+            if number is None:
+                continue
+            self._next_number = max(self._next_number, int(number[1]) + 1)
             try:
                 self._append(path, load_episode(path))
             except UserError as error:

@@ -10,7 +10,8 @@ notebook's `DynamicsModel`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -21,7 +22,12 @@ from planet_ros.config import WorldModelSettings
 from planet_ros.data import Episode
 from planet_ros.models.contract import Shapes, TorchBatch, WorldModel
 
-_ACTIVATIONS = {"silu": F.silu, "relu": F.relu, "tanh": torch.tanh, "elu": F.elu}
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": F.silu,
+    "relu": F.relu,
+    "tanh": torch.tanh,
+    "elu": F.elu,
+}
 
 # Log-variances of the Gaussian heads, in normalised units: from a thousandth of the data's spread
 # to a little more than all of it. Unbounded, a head that has seen little collapses (Chua et al.
@@ -49,7 +55,7 @@ class Ensemble(WorldModel):
         sizes = [shapes.observation + shapes.action, *settings.hidden_sizes, outputs]
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
-        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for fan_in, fan_out in itertools.pairwise(sizes):
             bound = 1 / np.sqrt(fan_in)  # torch's own default for nn.Linear
             weight = torch.empty(self.members, fan_in, fan_out).uniform_(-bound, bound)
             bias = torch.empty(self.members, 1, fan_out).uniform_(-bound, bound)

@@ -56,7 +56,7 @@ class ControllerNode(RobustLifecycleNode):
         self._settings = Settings()
         self._bundle: Bundle | None = None
         self._loop: ControlLoop | None = None
-        self._timers: list[Timer] = []
+        self._tick_timers: list[Timer] = []
         self._loading: Future[Bundle] | None = None
         self._announced: tuple[Path, str] | None = None
         self._load_error = ""
@@ -145,7 +145,7 @@ class ControllerNode(RobustLifecycleNode):
         """The tick, at the bundle's rate or the one that is set; there is none without a bundle."""
         if self._bundle is None:
             return
-        for timer in self._timers:
+        for timer in self._tick_timers:
             self.destroy_timer(timer)
         controller = self._settings.controller
         if controller.trigger == "observation":
@@ -154,13 +154,13 @@ class ControllerNode(RobustLifecycleNode):
             period = 1 / controller.rate_hz
         else:
             period = self._bundle.manifest.control_period_s
-        self._timers = [self.create_timer(period, self._on_tick, clock=self._steady)]
+        self._tick_timers = [self.create_timer(period, self._on_tick, clock=self._steady)]
 
     def _stop(self, reason: str) -> None:
         """Send the safe command as the last one, while the publisher still works."""
-        for timer in self._timers:
+        for timer in self._tick_timers:
             self.destroy_timer(timer)
-        self._timers = []
+        self._tick_timers = []
         loop, self._loop = self._loop, None
         if loop is None:
             return

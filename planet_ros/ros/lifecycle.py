@@ -37,10 +37,12 @@ def logged(callback: Callable[..., None]) -> Callable[..., TransitionCallbackRet
 class RobustLifecycleNode(LifecycleNode):
     """A lifecycle node that outlives a request for a transition which its state does not have."""
 
-    def _LifecycleNodeMixin__change_state(self, transition_id: int) -> TransitionCallbackReturn:
+    def _LifecycleNodeMixin__change_state(  # noqa: N802 (the name is rclpy's)
+        self, transition_id: int
+    ) -> TransitionCallbackReturn:
         """Refuse what rclpy before 8.0 dies of: an exception in the service's callback."""
         try:
-            return super()._LifecycleNodeMixin__change_state(transition_id)
+            return super()._LifecycleNodeMixin__change_state(transition_id)  # type: ignore[misc]
         except Exception as error:
             state = self._state_machine.current_state[1]
             self.get_logger().error(f"transition {transition_id} refused in state {state}: {error}")

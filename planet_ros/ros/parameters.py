@@ -117,5 +117,3 @@ def _descriptor(setting: Setting) -> ParameterDescriptor:
             )
         ]
     return descriptor
-
-

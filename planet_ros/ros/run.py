@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import rclpy
@@ -27,7 +27,7 @@ class Runnable(Protocol):
         """Send what must be sent last; publishers still work."""
 
 
-def run_node(make: Callable[[], Any], arguments: Sequence[str] | None = None) -> int:
+def run_node(make: Callable[[], Any], arguments: list[str] | None = None) -> int:
     """Spin a node until it sets its `exit_code`, or SIGINT or SIGTERM arrives.
 
     rclpy's own signal handlers invalidate the context before anyone can publish a last command.

@@ -68,9 +68,7 @@ class TrainerNode(Node):
         environment_names = ("env_id", "env_kwargs", "env_modules", "env_wrappers")
         settings = NodeSettings(self, (*sections, *environment_names)).read()
         self._settings = settings.training
-        self._progress = Progress(
-            settings.training.steps, "steps", write=self.get_logger().info
-        )
+        self._progress = Progress(settings.training.steps, "steps", write=self.get_logger().info)
         # Only for its sizes, bounds and period: the steps come from the topic.
         environment = Environment(EnvironmentSpec.of(settings))
         environment.close()
@@ -95,9 +93,7 @@ class TrainerNode(Node):
         self._models = self.create_publisher(String, MODEL_TOPIC, LATCHED)
         self._pause = self.create_client(SetBool, PAUSE_SERVICE)
         self.create_subscription(Float64MultiArray, STEP_TOPIC, self._on_step, EVERY_STEP)
-        self.create_subscription(
-            Float64MultiArray, OBSERVATION_TOPIC, self._on_observation, NEWEST
-        )
+        self.create_subscription(Float64MultiArray, OBSERVATION_TOPIC, self._on_observation, NEWEST)
         self.create_subscription(String, MODEL_IN_USE_TOPIC, self._on_model_in_use, LATCHED)
         self.create_timer(
             CHECK_PERIOD_S, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME)

@@ -21,7 +21,7 @@ STATE_FILE = "state.json"
 def save_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
 ) -> None:
-    """Write model, optimizer, torch's random state and `state` (JSON values), whole or not at all."""
+    """Write model, optimizer, torch's random state and `state` (JSON values) as one."""
     tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
     for index, slots in optimizer.state_dict()["state"].items():
         for slot, value in slots.items():

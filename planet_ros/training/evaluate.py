@@ -67,9 +67,7 @@ def environment_of(bundle: Bundle) -> EnvironmentSpec:
         raise UserError(
             f"{bundle.path}: the manifest names no environment; say which with --env-id"
         )
-    return EnvironmentSpec(
-        record.id, record.kwargs, tuple(record.modules), tuple(record.wrappers)
-    )
+    return EnvironmentSpec(record.id, record.kwargs, tuple(record.modules), tuple(record.wrappers))
 
 
 def check_fits(bundle: Bundle, environment: Environment) -> None:

@@ -6,6 +6,7 @@ It knows neither Gymnasium nor ROS: `planet_ros.training.loop` feeds it in one p
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,10 +117,12 @@ class Learner:
             progress: Called with the updates done and in all; may raise to stop early.
 
         Raises:
-            UserError: No episode is as long as a sequence, or the loss is no longer finite.
+            UserError: No episode is as long as a sequence, or the loss is no longer finite; the
+                model is then what it was before.
         """
         training = self.settings.training
         episodes = [*self.store.episodes, *([ongoing] if ongoing else [])]
+        before = copy.deepcopy((self.model.state_dict(), self._optimizer.state_dict()))
         one_step, horizon = self._errors_on_unseen(episodes)
         self.model.fit_normalization(episodes)
         sampler = SequenceSampler(episodes, training.sequence_length)
@@ -142,20 +145,20 @@ class Learner:
             for name, value in metrics.items():
                 sums[name] = sums.get(name, torch.zeros(())) + value.cpu()
             progress(update + 1, training.updates)
-        self.fits += 1
         means = {name: float(value) / training.updates for name, value in sums.items()}
         if not all(np.isfinite(list(means.values()))):
+            self.model.load_state_dict(before[0])
+            self._optimizer.load_state_dict(before[1])
             raise UserError(
                 f"training: the loss is {means}, expected finite numbers; a smaller "
                 f"training.learning_rate than {training.learning_rate:g} or a "
                 "training.gradient_clip such as 10 usually helps"
             )
+        self.fits += 1
         self._last_result = FitResult(means, one_step, horizon)
         return self._last_result
 
-    def _errors_on_unseen(
-        self, episodes: Sequence[Episode]
-    ) -> tuple[float | None, float | None]:
+    def _errors_on_unseen(self, episodes: Sequence[Episode]) -> tuple[float | None, float | None]:
         """Root mean square error of the reward over the steps added since the last fit."""
         steps = sum(len(episode) for episode in episodes)
         fresh, self._judged_steps = steps - self._judged_steps, steps

@@ -18,11 +18,11 @@ class RunFolder:
         self.path = path
 
     @classmethod
-    def start(cls, path: Path, settings: Settings, *, resume: bool = False) -> RunFolder:
-        """Make the folder, or open it again, and write the settings into it.
+    def start(cls, path: Path, *, resume: bool = False) -> RunFolder:
+        """Make the folder, or open it again; it becomes a run's with `save_settings`.
 
         Raises:
-            UserError: It holds a run and `resume` is not set, or something that is not a run.
+            UserError: It holds a run and `resume` is not set, or is a file.
         """
         run = cls(path)
         if path.exists() and not path.is_dir():
@@ -32,13 +32,12 @@ class RunFolder:
                 f"{path}: already holds a run; add --resume (training.resume) to continue it, or "
                 "choose another folder with --output (training.output)"
             )
-        if path.exists() and not run.settings_file.exists() and any(path.iterdir()):
-            raise UserError(
-                f"{path}: found files that are not a run's, expected an empty or a new folder"
-            )
         path.mkdir(parents=True, exist_ok=True)
-        save_settings(settings, run.settings_file)
         return run
+
+    def save_settings(self, settings: Settings) -> None:
+        """Write the settings down."""
+        save_settings(settings, self.settings_file)
 
     @property
     def bundle(self) -> Path:

@@ -56,7 +56,7 @@ class Session:
         """
         self.settings = settings
         training = settings.training
-        self.run = RunFolder.start(Path(training.output), settings, resume=training.resume)
+        self.run = RunFolder.start(Path(training.output), resume=training.resume)
         self.learner = Learner(
             settings,
             shapes,
@@ -64,6 +64,8 @@ class Session:
             environment=environment,
             command_period_s=training.command_period_s or command_period_s,
         )
+        # Only now, when they are known to fit: settings that do not must not replace those that do.
+        self.run.save_settings(settings)
         self._shapes = shapes
         self._say = say
         self._builder = EpisodeBuilder()
@@ -216,6 +218,4 @@ class Session:
                 "seconds": round(seconds, 3),
             }
         )
-        self._say(
-            f"fit {self.learner.fits}: loss {result.metrics['loss']:.4f} ({seconds:.1f} s)"
-        )
+        self._say(f"fit {self.learner.fits}: loss {result.metrics['loss']:.4f} ({seconds:.1f} s)")

@@ -1,0 +1,162 @@
+"""What ROS's launch and a recorder would do, for the demo: transitions, and counting returns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import SetBool
+
+from planet_ros.data import EpisodeBuilder
+from planet_ros.errors import UserError
+from planet_ros.ros.messages import EVERY_STEP, STEP_TOPIC, read_step
+
+T = TypeVar("T")
+
+
+@dataclass
+class Record:
+    """What was seen of an evaluation."""
+
+    returns: list[float] = field(default_factory=list)
+    tick_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(np.mean(self.returns))
+
+    @property
+    def worst(self) -> float:
+        """Least return."""
+        return min(self.returns)
+
+
+class Supervisor:
+    """A node of this process that drives and watches the others."""
+
+    def __enter__(self) -> Supervisor:
+        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        self._node = rclpy.create_node("supervisor")
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._executor.shutdown()
+        self._node.destroy_node()
+        rclpy.try_shutdown()
+
+    def spin_until(self, ready: Callable[[], T | None], timeout_s: float | None = None) -> T:
+        """Spin until `ready` gives something else than None, and give that.
+
+        Raises:
+            TimeoutError: It takes longer than `timeout_s`.
+        """
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while (result := ready()) is None:
+            if until_s is not None and time.monotonic() > until_s:
+                raise TimeoutError
+            self._executor.spin_once(timeout_sec=0.1)
+        return result
+
+    def activate(
+        self, name: str, *, while_alive: Callable[[], None] = lambda: None, timeout_s: float = 60.0
+    ) -> None:
+        """Configure and activate a lifecycle node.
+
+        Raises:
+            UserError: It refuses, or is not there in time.
+        """
+        client = self._node.create_client(ChangeState, f"{name}/change_state")
+
+        def answered(ready: Callable[[], Any]) -> Callable[[], Any]:
+            def check() -> Any:
+                while_alive()
+                return ready()
+
+            return check
+
+        try:
+            for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+                self.spin_until(answered(lambda: client.service_is_ready() or None), timeout_s)
+                request = ChangeState.Request(transition=Transition(id=transition))
+                future = client.call_async(request)
+                response = self.spin_until(answered(lambda: future.result()), timeout_s)  # noqa: B023
+                if not response.success:
+                    raise UserError(f"{name} refuses transition {transition}; its log says why")
+        except TimeoutError:
+            raise UserError(f"{name} did not answer within {timeout_s:g} s") from None
+        finally:
+            self._node.destroy_client(client)
+
+    def record_episodes(
+        self, episodes: int, *, say: Callable[[str], None], timeout_s: float = 120.0
+    ) -> Record:
+        """Let a waiting bridge run whole episodes, and give their returns.
+
+        Raises:
+            UserError: An episode does not end in `timeout_s`.
+        """
+        record, builder = Record(), EpisodeBuilder()
+
+        def on_step(message: Float64MultiArray) -> None:
+            episode = builder.add(read_step(message))
+            if episode is not None:
+                record.returns.append(episode.total_reward)
+                say(f"episode {len(record.returns)}/{episodes}: {episode.total_reward:.1f}")
+
+        def on_diagnostics(message: DiagnosticArray) -> None:
+            for status in message.status:
+                values = {item.key: item.value for item in status.values}
+                if "planning_p50_ms" in values:
+                    record.tick_ms = {
+                        name: float(values[f"planning_{name}_ms"]) for name in ("p50", "p99", "max")
+                    }
+
+        steps = self._node.create_subscription(Float64MultiArray, STEP_TOPIC, on_step, EVERY_STEP)
+        diagnostics = self._node.create_subscription(
+            DiagnosticArray, "/diagnostics", on_diagnostics, 10
+        )
+        pause = self._node.create_client(SetBool, "gym_bridge/pause")
+        try:
+            for number in range(1, episodes + 1):
+                self._resume(pause, timeout_s)
+                self.spin_until(lambda: len(record.returns) >= number or None, timeout_s)  # noqa: B023
+            self.spin_until(lambda: record.tick_ms or None, timeout_s)
+        except TimeoutError:
+            raise UserError(
+                f"{len(record.returns)} of {episodes} episodes ended, the next did not within "
+                f"{timeout_s:g} s"
+            ) from None
+        finally:
+            self._node.destroy_subscription(steps)
+            self._node.destroy_subscription(diagnostics)
+            self._node.destroy_client(pause)
+        return record
+
+    def _resume(self, pause: Any, timeout_s: float) -> None:
+        """Call until the bridge says that it runs: it does not while its steps would be lost."""
+        until_s = time.monotonic() + timeout_s
+        while time.monotonic() < until_s:
+            self.spin_until(lambda: pause.service_is_ready() or None, timeout_s)
+            future = pause.call_async(SetBool.Request(data=False))
+            if self.spin_until(future.result, timeout_s).success:
+                return
+        raise TimeoutError
