@@ -151,7 +151,7 @@ class Environment:
 def _make(spec: EnvironmentSpec, render_mode: str | None) -> gymnasium.Env:
     try:
         # Not every environment takes a render_mode, so that it is passed only where it is needed.
-        rendering = {} if render_mode is None else {"render_mode": render_mode}
+        rendering: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
         env = gymnasium.make(spec.id, **rendering, **spec.kwargs)
     except gymnasium.error.UnregisteredEnv as error:
         near = closest(spec.id, gymnasium.registry)

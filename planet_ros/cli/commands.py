@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, get_args
 
 from planet_ros.bundle.runtime import load_bundle
 from planet_ros.config import (
@@ -37,7 +37,7 @@ def train(options: argparse.Namespace) -> int:
             values[name] = value
     source = options.config
     if options.resume and source is None:
-        folder = options.output or Path(Settings().training.output)
+        folder = Path(values.get("training.output", Settings().training.output))
         source = folder / "settings.yaml"
         if not source.exists():
             raise UserError(f"--resume: {folder} holds no run (no settings.yaml)")
@@ -206,7 +206,7 @@ def _parse(name: str, text: str, annotation: Any) -> Any:
         raise UserError(
             f"--set: {name}: found {text!r}, expected {type_name(annotation)}"
         ) from None
-    if get_origin(annotation) is list and get_args(annotation) == (float,):
+    if isinstance(value, list) and get_args(annotation) == (float,):
         return [float(item) if isinstance(item, int) else item for item in value]
     return value
 

@@ -92,11 +92,16 @@ class Counters:
 
 @dataclass
 class _Job:
-    """A plan under way."""
+    """A plan under way.
+
+    Attributes:
+        outdated: What it builds on no longer holds: nobody may act on it.
+    """
 
     observation: Observation
     tick: int
     future: Future[tuple[Plan, float]] = field(repr=False)
+    outdated: bool = False
 
 
 class ControlLoop:
@@ -124,7 +129,7 @@ class ControlLoop:
         self._notify = notify
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="planner")
         self._agent: Agent | None = None
-        self._next_bundle: Bundle | None = None
+        self._next: tuple[Bundle, Limits, Agent] | None = None
         self.bundle: Bundle | None = None
         self.limits: Limits | None = None
         self.planning = Latency()
@@ -150,20 +155,21 @@ class ControlLoop:
 
         Raises:
             UserError: The safe command does not fit its actions.
+            ValueError: The planner cannot work within its bounds.
         """
-        Limits(bundle.manifest.low, bundle.manifest.high, self._settings.safe_command)
-        self._next_bundle = bundle
+        # All that can fail is done here, so that the old model goes on whole if it does.
+        manifest = bundle.manifest
+        limits = Limits(manifest.low, manifest.high, self._settings.safe_command)
+        self._next = bundle, limits, Agent.of(bundle, self._seed)
         if self._job is None:
             self._take_over()
 
     def _take_over(self) -> None:
-        bundle, self._next_bundle = self._next_bundle, None
-        if bundle is None:
+        if self._next is None:
             return
         old = None if self.bundle is None else self.bundle.manifest
-        new = bundle.manifest
-        self.bundle = bundle
-        self.limits = Limits(new.low, new.high, self._settings.safe_command)
+        (self.bundle, self.limits, agent), self._next = self._next, None
+        new = self.bundle.manifest
         if (
             self._agent is not None
             and old is not None
@@ -173,11 +179,12 @@ class ControlLoop:
             and old.planner == new.planner
         ):
             # The same model, further learned: the warm start and the random numbers go on.
-            self._agent.model = bundle.model
+            self._agent.model = self.bundle.model
             return
-        self._agent = Agent.of(bundle, self._seed)
+        self._agent = agent
         self._plan = None
         self._newest = None
+        self._answered = None
 
     # ── events ───────────────────────────────────────────────────────────────────────────────
 
@@ -196,7 +203,7 @@ class ControlLoop:
                 return None
         gap_ns = 0 if previous is None else observation.stamp_ns - previous.stamp_ns
         if observation.first or gap_ns < 0 or gap_ns > self._settings.stale_timeout_s * 1e9:
-            self._forget = True
+            self._drop()
         self._newest = observation
         self._stale = False
         if self._settings.trigger == "observation" and self._job is None:
@@ -226,8 +233,8 @@ class ControlLoop:
         if stale:
             if not self._stale:
                 self.counters.stale_spells += 1
-            self._stale = self._forget = True
-            self._plan = None
+            self._stale = True
+            self._drop()
             return self._safe(stale)
         if self._job is not None:
             self.counters.missed_deadlines += 1
@@ -246,21 +253,30 @@ class ControlLoop:
         if self._job is None or not self._job.future.done():
             return None
         job, self._job = self._job, None
-        if self._next_bundle is not None:
-            self._take_over()
+        self._take_over()
+        plan, failure = None, ""
         try:
             plan, seconds = job.future.result()
+            self.planning.add(seconds)
         except Exception as error:  # a bad model must not stop the loop
-            return self._failed(job, error)
-        self.planning.add(seconds)
-        if self._stale or self._newest is None:
-            return None  # the safe command has been sent since
-        self._plan, self._plan_tick = plan, job.tick
+            failure = f"planning failed: {error}"
+            self.counters.failed_plans += 1
+            self._forget = True
+        if job.outdated or self._newest is None:
+            if not self._stale:
+                self._start()
+            return None
+        if plan is not None:
+            self._plan, self._plan_tick = plan, job.tick
         if self._settings.trigger == "timer":
-            on_time = job.tick == self._tick
-            self._behind = not on_time
-            return self._due("" if on_time else "the plan was late")
-        command = self._limited(plan.actions[0], Origin.PLAN, job.observation.stamp_ns)
+            self._behind = job.tick != self._tick
+            return self._due(failure or "the plan was late" * self._behind)
+        stamp_ns = job.observation.stamp_ns
+        command = (
+            self._safe(failure, stamp_ns)
+            if plan is None
+            else self._limited(plan.actions[0], Origin.PLAN, stamp_ns)
+        )
         self._answered = command
         if self._newest.stamp_ns != job.observation.stamp_ns:
             self._start()
@@ -280,6 +296,13 @@ class ControlLoop:
         age = self._clock() - self._newest.received_s
         return f"the newest observation is {age:.3f} s old, limit {limit:g} s" * (age > limit)
 
+    def _drop(self) -> None:
+        """Forget what was believed, and void every plan that was made from it."""
+        self._forget = True
+        self._plan = None
+        if self._job is not None:
+            self._job.outdated = True
+
     def _start(self) -> None:
         agent, observation = self._agent, self._newest
         if agent is None or observation is None:
@@ -287,7 +310,6 @@ class ControlLoop:
         if self._forget:
             agent.reset()
             self._forget = False
-            self._plan = None
         future = self._thread.submit(self._timed_plan, agent, observation.vector)
         self._job = _Job(observation, self._tick, future)
         future.add_done_callback(lambda _: self._notify())
@@ -296,18 +318,6 @@ class ControlLoop:
         began = self._clock()
         plan = agent.act(observation)
         return plan, self._clock() - began
-
-    def _failed(self, job: _Job, error: Exception) -> Command | None:
-        self.counters.failed_plans += 1
-        self._forget = True
-        reason = f"planning failed: {error}"
-        if self._stale:
-            return None
-        if self._settings.trigger == "timer":
-            return self._due(reason)
-        command = self._safe(reason)
-        self._answered = command
-        return command
 
     def _due(self, reason: str) -> Command:
         """The entry of the last plan that is due at this tick, or the safe command."""
@@ -323,13 +333,14 @@ class ControlLoop:
         assert self.limits is not None
         allowed = self.limits.apply(action)
         if allowed is None:
-            return self._safe("the plan holds a command that is not finite")
+            return self._safe("the plan holds a command that is not finite", stamp_ns)
         return self._sent(Command(allowed, origin, stamp_ns, reason))
 
-    def _safe(self, reason: str) -> Command:
+    def _safe(self, reason: str, stamp_ns: int | None = None) -> Command:
         assert self.limits is not None
         self.counters.safe_commands += 1
-        return self._sent(Command(self.limits.safe, Origin.SAFE, self._stamp(), reason))
+        stamp_ns = self._stamp() if stamp_ns is None else stamp_ns
+        return self._sent(Command(self.limits.safe, Origin.SAFE, stamp_ns, reason))
 
     def _sent(self, command: Command) -> Command:
         self.counters.commands += 1

@@ -1,0 +1,412 @@
+"""The command `planet-ros`: what it prints, what it refuses, and the code it ends with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_environments
+from PIL import Image
+
+from planet_ros import __version__
+from planet_ros.bundle.runtime import load_bundle
+from planet_ros.cli.main import main
+from planet_ros.config import Settings, load_settings, reference_markdown, save_settings
+from planet_ros.data import EpisodeStore
+
+COMMANDS = ["train", "evaluate", "export", "info", "config", "demo"]
+POINT_MASS = ["--env-id", "PlanetRosTest/PointMass-v0"]
+MODULES = ["--set", 'env_modules=["tiny_environments"]']
+
+
+@pytest.fixture(autouse=True)
+def same_signal_handler() -> Iterator[None]:
+    """Commands take over SIGTERM; the tests keep theirs."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture
+def fails(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """``fails("train", …)``: run a command that must end with code 2, and give its message."""
+
+    def run(*arguments: object) -> str:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as exit_:  # argparse's own
+            code = exit_.code
+        output = capsys.readouterr()
+        assert code == 2, output.err
+        assert "Traceback" not in output.err
+        return output.err
+
+    return run
+
+
+@pytest.fixture
+def prints(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """``prints("info", …)``: run a command that must succeed, and give its standard output."""
+
+    def run(*arguments: object) -> str:
+        assert main([str(argument) for argument in arguments]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("assignment", "reason"),
+        [
+            ("planner.horizn=3", "planner.horizn: unknown setting (did you mean planner.horizon?)"),
+            ("planner.horizon", "found 'planner.horizon', expected NAME=VALUE"),
+            ("planner.horizon=three", "planner.horizon: found 'three', expected an integer"),
+            ("planner.horizon=0", "planner.horizon: found 0, expected an integer (1 ≤ value"),
+            ("planner.horizon=", "planner.horizon: found '', expected an integer"),
+            ("planner.elites=50", "planner.elites: found 50, expected at most planner.candidates"),
+            ("world_model.normalize=1", "world_model.normalize: found 1"),
+            ("world_model.hidden_sizes=64", "world_model.hidden_sizes: found 64, expected a list"),
+            ("controller.safe_command=3", "controller.safe_command: found 3, expected a list"),
+            ("controller.safe_command=null", "controller.safe_command: found None"),
+            ("planner.discount=NaN", "planner.discount: found nan"),
+            ("env_kwargs=[]", "env_kwargs: found '[]', expected a JSON object"),
+        ],
+    )
+    @pytest.mark.parametrize("command", ["train", "config"])
+    def test_setting_is_refused_with_the_reason(
+        self, fails: Callable[..., str], tmp_path: Path, command: str, assignment: str, reason: str
+    ) -> None:
+        arguments = ["--output", tmp_path / "run"] if command == "train" else []
+        message = fails(command, *arguments, "--set", assignment)
+        assert message.startswith(f"planet-ros {command}: error: ")
+        assert reason in message
+        assert not (tmp_path / "run").exists()
+
+    def test_unknown_setting_in_a_file_is_refused_with_the_file(
+        self, fails: Callable[..., str], tmp_path: Path
+    ) -> None:
+        (tmp_path / "a.yaml").write_text("/**:\n  ros__parameters:\n    planer: {horizon: 3}\n")
+        message = fails("train", "--config", tmp_path / "a.yaml")
+        assert f"{tmp_path / 'a.yaml'}: planer.horizon: unknown setting" in message
+        assert "did you mean planner.horizon?" in message
+
+    def test_missing_file_of_settings_is_refused(
+        self, fails: Callable[..., str], tmp_path: Path
+    ) -> None:
+        assert "a.yaml: cannot be read" in fails("train", "--config", tmp_path / "a.yaml")
+
+    def test_unknown_environment_is_refused_with_the_closest_one(
+        self, fails: Callable[..., str], tmp_path: Path
+    ) -> None:
+        message = fails("train", "--env-id", "Pendulun-v1", "--output", tmp_path / "run")
+        assert "'Pendulun-v1' is not registered (did you mean Pendulum-v1?)" in message
+        assert not (tmp_path / "run").exists()
+
+    @pytest.mark.parametrize("command", [["evaluate", "--model"], ["info"]])
+    def test_missing_bundle_is_refused(
+        self, fails: Callable[..., str], tmp_path: Path, command: list[str]
+    ) -> None:
+        message = fails(*command, tmp_path / "model")
+        assert f"{tmp_path / 'model'}: found nothing, expected the folder of a bundle" in message
+
+    def test_damaged_bundle_is_refused(
+        self, fails: Callable[..., str], tiny_run: Path, tmp_path: Path
+    ) -> None:
+        shutil.copytree(tiny_run / "model", tmp_path / "model")
+        (tmp_path / "model" / "imagine.onnx").write_bytes(b"")
+        assert "imagine.onnx: found 0 bytes" in fails("info", tmp_path / "model")
+
+    def test_output_folder_that_holds_a_run_is_refused(
+        self, fails: Callable[..., str], tiny_run: Path
+    ) -> None:
+        message = fails("train", *POINT_MASS, *MODULES, "--output", tiny_run)
+        assert f"{tiny_run}: already holds a run" in message
+        assert "--resume" in message
+
+    @pytest.mark.parametrize("how", ["option", "setting"])
+    def test_nothing_to_resume_is_refused(
+        self, fails: Callable[..., str], tmp_path: Path, how: str
+    ) -> None:
+        folder = tmp_path / "run"
+        output = ["--output", folder] if how == "option" else ["--set", f"training.output={folder}"]
+        assert f"--resume: {folder} holds no run" in fails("train", "--resume", *output)
+
+    @pytest.mark.parametrize(
+        ("name", "reason"),
+        [
+            ("ThreeNumbers", "observation: found 3 numbers, but"),
+            ("OneAction", "action: found 1 numbers, but"),
+            ("WideActions", "action: found the range [-100. -100.] to [100. 100.], but"),
+        ],
+    )
+    def test_environment_that_the_bundle_does_not_fit_is_refused(
+        self, fails: Callable[..., str], tiny_run: Path, name: str, reason: str
+    ) -> None:
+        arguments = ["--model", tiny_run / "model", "--env-id", f"PlanetRosTest/{name}-v0"]
+        message = fails("evaluate", *arguments)
+        assert f"PlanetRosTest/{name}-v0: {reason}" in message
+        assert str(tiny_run / "model") in message
+
+    @pytest.mark.parametrize(
+        ("arguments", "reason"),
+        [
+            (["--episodes", "0"], "--episodes: found 0, expected at least 1"),
+            (["--episodes", "many"], "--episodes"),
+            (["--env-kwargs", "[1]"], "--env-kwargs: found '[1]', expected a JSON object"),
+            (["--env-kwargs", "{"], "--env-kwargs: found '{', expected a JSON object"),
+            (["--env-kwargs", '{"gravity": 1}'], "gravity"),
+            (["--set", "planner.horizon=9"], "planner.horizon: found 9, but"),
+            (["--set", "planner.elites=17"], "planner.elites: found 17, expected at most"),
+        ],
+    )
+    def test_evaluation_that_cannot_be_is_refused(
+        self, fails: Callable[..., str], tiny_run: Path, arguments: list[str], reason: str
+    ) -> None:
+        assert reason in fails("evaluate", "--model", tiny_run / "model", *arguments)
+
+    def test_unknown_section_of_settings_is_refused_with_the_closest(
+        self, fails: Callable[..., str]
+    ) -> None:
+        assert "no setting starts with 'horizon'" in fails("config", "horizon")
+
+    @pytest.mark.parametrize("arguments", [[], ["fly"], ["evaluate"], ["train", "--stepz", "3"]])
+    def test_command_line_that_makes_no_sense_is_refused_with_the_usage(
+        self, fails: Callable[..., str], arguments: list[str]
+    ) -> None:
+        assert "usage: planet-ros" in fails(*arguments)
+
+
+class TestTrain:
+    ARGUMENTS = [
+        *POINT_MASS,
+        *MODULES,
+        *("--set", "world_model.hidden_sizes=[8]"),
+        *("--set", "world_model.members=1"),
+        *("--set", "training.random_steps=40"),
+        *("--set", "training.updates=3"),
+        *("--set", "training.evaluation_episodes=0"),
+        *("--set", "planner.horizon=2"),
+    ]
+
+    def test_options_reach_the_settings_and_standard_output_stays_clean(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = tmp_path / "run"
+        arguments = ["--steps", "60", "--seed", "4", "--output", str(folder)]
+        assert main(["train", *self.ARGUMENTS, *arguments]) == 0
+        output = capsys.readouterr()
+        assert output.out == ""
+        assert f"bundle: {folder / 'model'}" in output.err
+        assert "[60/60 steps" in output.err
+        settings = load_settings(folder / "settings.yaml")
+        assert settings.env_id == "PlanetRosTest/PointMass-v0"
+        assert (settings.seed, settings.training.steps) == (4, 60)
+        assert settings.world_model.hidden_sizes == [8]
+
+        # Going on needs nothing but the folder; the other settings are those of the run.
+        assert main(["train", "--resume", "--output", str(folder), "--steps", "80"]) == 0
+        assert EpisodeStore(folder / "episodes").steps == 80
+        assert load_settings(folder / "settings.yaml").seed == 4
+
+    def test_ctrl_c_ends_with_130_and_says_how_to_go_on(
+        self,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        folder = tmp_path / "run"
+
+        def interrupted(*_: Any) -> Any:
+            # What a supervisor sends counts as Ctrl-C.
+            signal.raise_signal(signal.SIGTERM)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(tiny_environments.PointMass, "step", interrupted)
+            code = main(["train", *self.ARGUMENTS, "--steps", "60", "--output", str(folder)])
+        error = capsys.readouterr().err
+        assert code == 130
+        assert f"continue with: planet-ros train --resume --output {folder}" in error
+        assert "Traceback" not in error
+        assert main(["train", "--resume", "--output", str(folder), "--steps", "40"]) == 0
+
+
+class TestEvaluate:
+    def test_json_is_the_last_line_and_has_the_documented_keys(
+        self, prints: Callable[..., str], tiny_run: Path
+    ) -> None:
+        arguments = ["--model", tiny_run / "model", "--episodes", "3", "--json"]
+        result = json.loads(prints("evaluate", *arguments).splitlines()[-1])
+        assert set(result) == {"returns", "mean", "worst", "steps", "tick_ms"}
+        assert set(result["tick_ms"]) == {"p50", "p99", "max"}
+        assert len(result["returns"]) == 3
+        assert result["mean"] == pytest.approx(sum(result["returns"]) / 3)
+        assert result["worst"] == min(result["returns"])
+        assert result["steps"] == 60
+        assert 0 < result["tick_ms"]["p50"] <= result["tick_ms"]["p99"] <= result["tick_ms"]["max"]
+
+    def test_episode_i_starts_from_seed_plus_i(
+        self, prints: Callable[..., str], tiny_run: Path
+    ) -> None:
+        arguments = ["--model", tiny_run / "model", "--env-id", "PlanetRosTest/SeedEcho-v0"]
+        output = prints("evaluate", *arguments, "--episodes", "4", "--seed", "700", "--json")
+        assert json.loads(output.splitlines()[-1])["returns"] == [700, 701, 702, 703]
+
+    def test_default_is_ten_episodes_from_seed_1000(
+        self, prints: Callable[..., str], tiny_run: Path
+    ) -> None:
+        arguments = ["--model", tiny_run / "model", "--env-id", "PlanetRosTest/SeedEcho-v0"]
+        output = prints("evaluate", *arguments, "--json")
+        assert json.loads(output)["returns"] == list(range(1000, 1010))
+
+    def test_same_seed_gives_the_same_returns_whatever_came_before(
+        self, prints: Callable[..., str], tiny_run: Path
+    ) -> None:
+        def returns(seed: int, episodes: int) -> list[float]:
+            options = ["--seed", seed, "--episodes", episodes, "--json"]
+            output = prints("evaluate", "--model", tiny_run / "model", *options)
+            found: list[float] = json.loads(output)["returns"]
+            return found
+
+        assert returns(20, 3)[1:] == returns(21, 2)
+
+    def test_environment_arguments_replace_those_of_the_bundle(
+        self, prints: Callable[..., str], tiny_run: Path
+    ) -> None:
+        options = ["--env-kwargs", '{"limit": 0.5}', "--episodes", "2", "--json"]
+        output = prints("evaluate", "--model", tiny_run / "model", *options)
+        assert json.loads(output)["steps"] == 2  # every start is beyond that limit
+
+    def test_planner_can_be_another_one(self, prints: Callable[..., str], tiny_run: Path) -> None:
+        def returns(*options: str) -> list[float]:
+            arguments = ["--model", tiny_run / "model", "--episodes", "1", "--json"]
+            found: list[float] = json.loads(prints("evaluate", *arguments, *options))["returns"]
+            return found
+
+        assert returns("--set", "planner.kind=cem") != returns()
+
+    def test_words_for_a_person_without_json(
+        self, prints: Callable[..., str], tiny_run: Path
+    ) -> None:
+        output = prints("evaluate", "--model", tiny_run / "model", "--episodes", "1")
+        assert output.startswith("return: mean -")
+        assert "decision: p50" in output
+
+    def test_gif_shows_the_first_episode(
+        self, prints: Callable[..., str], tiny_run: Path, tmp_path: Path
+    ) -> None:
+        gif = tmp_path / "episode.gif"
+        prints("evaluate", "--model", tiny_run / "model", "--episodes", "1", "--gif", gif)
+        with Image.open(gif) as picture:
+            assert picture.format == "GIF"
+            assert picture.n_frames > 5
+
+
+class TestOtherCommands:
+    def test_info_prints_the_manifest_as_json(
+        self, prints: Callable[..., str], tiny_run: Path
+    ) -> None:
+        found = json.loads(prints("info", tiny_run / "model", "--json"))
+        assert found == json.loads((tiny_run / "model" / "manifest.json").read_text())
+
+    def test_info_names_environment_and_worth(
+        self, prints: Callable[..., str], tiny_run: Path
+    ) -> None:
+        output = prints("info", tiny_run / "model")
+        manifest = load_bundle(tiny_run / "model").manifest
+        assert "PlanetRosTest/PointMass-v0" in output
+        assert "120 environment steps, 6 episodes, seed 0" in output
+        assert f"mean return {manifest.evaluation.mean_return:.1f}" in output
+
+    def test_export_writes_a_bundle_that_evaluates(
+        self, prints: Callable[..., str], tiny_run: Path, tmp_path: Path
+    ) -> None:
+        target = tmp_path / "short"
+        output = prints("export", "--run", tiny_run, "--output", target, "--set", "planner.horizon=2")
+        assert output.strip() == str(target)
+        assert load_bundle(target).manifest.horizon == 2
+        prints("evaluate", "--model", target, "--episodes", "1")
+
+    def test_config_prints_the_reference_page(self, prints: Callable[..., str]) -> None:
+        assert prints("config", "--markdown") == reference_markdown()
+
+    def test_config_prints_the_values_of_a_file(
+        self, prints: Callable[..., str], tmp_path: Path
+    ) -> None:
+        save_settings(Settings(seed=77), tmp_path / "a.yaml")
+        output = prints("config", "--config", tmp_path / "a.yaml")
+        assert "seed = 77\n" in output
+        assert "planner.horizon = 20\n" in output
+
+    def test_config_prints_one_section(self, prints: Callable[..., str]) -> None:
+        output = prints("config", "planner", "--set", "planner.horizon=3")
+        names = [line.split(" = ")[0] for line in output.splitlines() if " = " in line[:60]]
+        assert "planner.horizon = 3\n" in output
+        assert names
+        assert all(name.startswith("planner.") for name in names)
+
+    def test_version_is_that_of_the_package(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as caught:
+            main(["--version"])
+        assert caught.value.code == 0
+        assert capsys.readouterr().out == f"planet-ros {__version__}\n"
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_help_contains_an_example(
+        self, capsys: pytest.CaptureFixture[str], command: str
+    ) -> None:
+        with pytest.raises(SystemExit) as caught:
+            main([command, "--help"])
+        assert caught.value.code == 0
+        examples = capsys.readouterr().out.partition("examples:\n")[2]
+        assert examples.startswith(f"  planet-ros {command}")
+
+    def test_help_lists_every_command(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            main(["--help"])
+        output = capsys.readouterr().out
+        assert all(f"    {command} " in output for command in COMMANDS)
+
+
+WITHOUT = """
+import sys
+for name in sys.argv[1].split(","):
+    sys.modules[name] = None  # importing it fails, as where it is not installed
+from planet_ros.cli.main import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+class TestMissingPackages:
+    @pytest.mark.parametrize("package", ["torch", "gymnasium"])
+    def test_training_without_a_package_says_which_and_how_to_get_it(
+        self, run_python: Callable[..., Any], tmp_path: Path, package: str
+    ) -> None:
+        result = run_python(WITHOUT, package, "train", "--output", str(tmp_path / "run"))
+        assert result.returncode == 2
+        assert package in result.stderr
+        assert "pip install '.[train]'" in result.stderr
+        assert "Traceback" not in result.stderr
+        assert not (tmp_path / "run").exists()
+
+    def test_evaluation_needs_no_torch(
+        self, run_python: Callable[..., Any], tiny_run: Path
+    ) -> None:
+        model = str(tiny_run / "model")
+        options = ["--episodes", "1", "--json"]
+        result = run_python(WITHOUT, "torch,onnx", "evaluate", "--model", model, *options)
+        assert result.returncode == 0, result.stderr
+        assert json.loads(result.stdout)["steps"] == 20
+
+    @pytest.mark.parametrize("command", [["info", "MODEL"], ["config", "--markdown"]])
+    def test_looking_at_things_needs_no_package_of_the_learner(
+        self, run_python: Callable[..., Any], tiny_run: Path, command: list[str]
+    ) -> None:
+        arguments = [one.replace("MODEL", str(tiny_run / "model")) for one in command]
+        result = run_python(WITHOUT, "torch,onnx,gymnasium,matplotlib", *arguments)
+        assert result.returncode == 0, result.stderr
