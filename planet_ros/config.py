@@ -361,9 +361,9 @@ class Settings(Section):
         try:
             parsed = json.loads(value)
         except json.JSONDecodeError as error:
-            raise ValueError(f"expected a JSON object, found {value!r}: {error}") from None
+            raise ValueError(f"expected a JSON object: {error}") from None
         if not isinstance(parsed, dict):
-            raise ValueError(f"expected a JSON object such as {{}}, found {value!r}")
+            raise ValueError("expected a JSON object such as {}")
         return value
 
 
@@ -474,9 +474,10 @@ def _explain(item: Any, known: Mapping[str, Setting]) -> str:
     if name not in known:  # a rule between two settings names both itself
         return message
     setting = known[name]
+    if item["type"] == "value_error":  # from a validator above, which says what it expected
+        return f"{name}: found {item['input']!r}, {message}"
     allowed = f" ({setting.range_text})" if setting.range_text else ""
-    detail = f" — {message}" if item["type"] == "value_error" else ""
-    return f"{name}: found {item['input']!r}, expected {type_name(setting.type)}{allowed}{detail}"
+    return f"{name}: found {item['input']!r}, expected {type_name(setting.type)}{allowed}"
 
 
 def closest(name: str, names: Mapping[str, Any]) -> str:

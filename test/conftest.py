@@ -52,9 +52,7 @@ def tiny_settings() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(
-    tmp_path_factory: pytest.TempPathFactory, tiny_settings: Callable[..., Any]
-) -> Path:
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_settings: Callable[..., Any]) -> Path:
     """Folder of a finished run on the point mass; tests must leave it as it is."""
     from planet_ros.training.loop import train
 

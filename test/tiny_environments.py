@@ -6,7 +6,7 @@ something odd about each of them that the tests need.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -25,7 +25,7 @@ class PointMass(gymnasium.Env):
         nan_after: The observation is NaN from this many steps of the environment's life on.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 25}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 25}
 
     def __init__(
         self,

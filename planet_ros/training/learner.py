@@ -93,7 +93,7 @@ class Learner:
         self.episodes = state["episodes"]
         self.fits = state["fits"]
         self._rng.bit_generator.state = state["sampling"]
-        self._judged_steps = self.store.steps
+        self._judged_steps = self.environment_steps
 
     def add(self, episode: Episode) -> None:
         """Keep an episode, on disk too.
@@ -123,7 +123,8 @@ class Learner:
         training = self.settings.training
         episodes = [*self.store.episodes, *([ongoing] if ongoing else [])]
         before = copy.deepcopy((self.model.state_dict(), self._optimizer.state_dict()))
-        one_step, horizon = self._errors_on_unseen(episodes)
+        taken = self.environment_steps + len(ongoing or ())
+        one_step, horizon = self._errors_on_unseen(episodes, taken)
         self.model.fit_normalization(episodes)
         sampler = SequenceSampler(episodes, training.sequence_length)
         batch_shape = self.model.batch_dimensions(training.batch_size)
@@ -158,10 +159,11 @@ class Learner:
         self._last_result = FitResult(means, one_step, horizon)
         return self._last_result
 
-    def _errors_on_unseen(self, episodes: Sequence[Episode]) -> tuple[float | None, float | None]:
+    def _errors_on_unseen(
+        self, episodes: Sequence[Episode], taken: int
+    ) -> tuple[float | None, float | None]:
         """Root mean square error of the reward over the steps added since the last fit."""
-        steps = sum(len(episode) for episode in episodes)
-        fresh, self._judged_steps = steps - self._judged_steps, steps
+        fresh, self._judged_steps = taken - self._judged_steps, taken
         horizon = self.settings.planner.horizon
         newest = episodes[-1]
         if self.fits == 0 or fresh < horizon or len(newest) < horizon:

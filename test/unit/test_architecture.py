@@ -129,7 +129,9 @@ def test_planning_needs_nothing_but_numpy(root: Path) -> None:
     for file in files:
         for name in imports(file, root):
             top = name.partition(".")[0]
-            assert top in allowed or name.startswith("planet_ros.planning"), f"{file} imports {name}"
+            assert top in allowed or name.startswith("planet_ros.planning"), (
+                f"{file} imports {name}"
+            )
 
 
 @pytest.mark.parametrize("folder", ["planning", "control", "data", "models", "bundle", "training"])
@@ -188,9 +190,7 @@ def test_controlling_loads_no_package_of_the_learner(root: Path, run_python: Run
     assert not loaded & (LEARNERS_PACKAGES | {"rclpy"})
 
 
-def test_controller_node_loads_no_package_of_the_learner(
-    root: Path, run_python: RunPython
-) -> None:
+def test_controller_node_loads_no_package_of_the_learner(root: Path, run_python: RunPython) -> None:
     if not (root / "planet_ros" / "ros" / "controller_node.py").exists():
         pytest.skip("there is no controller node")
     pytest.importorskip("rclpy")
@@ -209,9 +209,7 @@ def test_bridge_loads_no_package_of_the_learner_but_gymnasium(
     assert not loaded & (LEARNERS_PACKAGES - {"gymnasium"})
 
 
-def test_planning_loads_neither_onnxruntime_nor_pydantic(
-    root: Path, run_python: RunPython
-) -> None:
+def test_planning_loads_neither_onnxruntime_nor_pydantic(root: Path, run_python: RunPython) -> None:
     loaded = loaded_by(modules_in(root, "planet_ros/planning"), run_python)
     assert "numpy" in loaded
     assert not loaded & (LEARNERS_PACKAGES | {"rclpy", "onnxruntime", "pydantic", "scipy"})

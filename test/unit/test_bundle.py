@@ -358,7 +358,10 @@ DAMAGES: dict[str, tuple[Callable[[Folder], None], list[str]]] = {
         _outside("../imagine.onnx"),
         ["manifest.json: graphs: found file '../imagine.onnx'", "own folder"],
     ),
-    "graph elsewhere": (_outside("absolute"), ["manifest.json: graphs: found file '/", "own folder"]),
+    "graph elsewhere": (
+        _outside("absolute"),
+        ["manifest.json: graphs: found file '/", "own folder"],
+    ),
     "graph named as a folder": (_outside(".."), ["cannot be read"]),
 }
 

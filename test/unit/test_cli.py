@@ -182,24 +182,25 @@ class TestBadInput:
         assert "usage: planet-ros" in fails(*arguments)
 
 
-class TestTrain:
-    ARGUMENTS = [
-        *POINT_MASS,
-        *MODULES,
-        *("--set", "world_model.hidden_sizes=[8]"),
-        *("--set", "world_model.members=1"),
-        *("--set", "training.random_steps=40"),
-        *("--set", "training.updates=3"),
-        *("--set", "training.evaluation_episodes=0"),
-        *("--set", "planner.horizon=2"),
-    ]
+QUICK_RUN = [
+    *POINT_MASS,
+    *MODULES,
+    *("--set", "world_model.hidden_sizes=[8]"),
+    *("--set", "world_model.members=1"),
+    *("--set", "training.random_steps=40"),
+    *("--set", "training.updates=3"),
+    *("--set", "training.evaluation_episodes=0"),
+    *("--set", "planner.horizon=2"),
+]
 
+
+class TestTrain:
     def test_options_reach_the_settings_and_standard_output_stays_clean(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         folder = tmp_path / "run"
         arguments = ["--steps", "60", "--seed", "4", "--output", str(folder)]
-        assert main(["train", *self.ARGUMENTS, *arguments]) == 0
+        assert main(["train", *QUICK_RUN, *arguments]) == 0
         output = capsys.readouterr()
         assert output.out == ""
         assert f"bundle: {folder / 'model'}" in output.err
@@ -228,7 +229,7 @@ class TestTrain:
 
         with monkeypatch.context() as patch:
             patch.setattr(tiny_environments.PointMass, "step", interrupted)
-            code = main(["train", *self.ARGUMENTS, "--steps", "60", "--output", str(folder)])
+            code = main(["train", *QUICK_RUN, "--steps", "60", "--output", str(folder)])
         error = capsys.readouterr().err
         assert code == 130
         assert f"continue with: planet-ros train --resume --output {folder}" in error
@@ -327,7 +328,9 @@ class TestOtherCommands:
         self, prints: Callable[..., str], tiny_run: Path, tmp_path: Path
     ) -> None:
         target = tmp_path / "short"
-        output = prints("export", "--run", tiny_run, "--output", target, "--set", "planner.horizon=2")
+        output = prints(
+            "export", "--run", tiny_run, "--output", target, "--set", "planner.horizon=2"
+        )
         assert output.strip() == str(target)
         assert load_bundle(target).manifest.horizon == 2
         prints("evaluate", "--model", target, "--episodes", "1")

@@ -1,0 +1,206 @@
+"""The bridge, with this process in the controller's place."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import gymnasium
+import numpy as np
+import pytest
+from nodes import ENVIRONMENT, Ros
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import SetBool, Trigger
+
+from planet_ros.ros.messages import EVERY_STEP, read_step, read_vector, vector_message
+
+pytestmark = pytest.mark.ros
+
+
+class Commander:
+    """Answers every observation with a constant, as a node that knows nothing of labels does."""
+
+    def __init__(self, ros: Ros, action: list[float]) -> None:
+        self.action, self.answering = action, True
+        self.observations: list[Float64MultiArray] = []
+        self.steps = ros.collect(Float64MultiArray, "step", EVERY_STEP)
+        self._publisher = ros.observer.create_publisher(Float64MultiArray, "commands", 1)
+        ros.observer.create_subscription(Float64MultiArray, "observation", self._answer, 10)
+
+    def _answer(self, message: Float64MultiArray) -> None:
+        self.observations.append(message)
+        if self.answering:
+            self._publisher.publish(Float64MultiArray(data=self.action))
+
+
+def test_lock_step_reports_what_the_environment_does(ros: Ros) -> None:
+    commander = Commander(ros, [0.5])
+    clocks = ros.collect(Clock, "/clock", EVERY_STEP)
+    joints = ros.collect(JointState, "joint_states", EVERY_STEP)
+    ros.start("gym_bridge", {"env_id": "Pendulum-v1", "seed": 5})
+    ros.until(lambda: len(commander.steps) > 450)
+
+    env = gymnasium.make("Pendulum-v1")
+    steps = [read_step(message) for message in commander.steps]
+    if steps[0].index != 0:  # the first reset may come before the subscription is matched
+        steps = steps[next(i for i, step in enumerate(steps) if step.index == 0) :]
+    resets = 0
+    for step in steps:
+        if step.index == 0:
+            starts = [env.reset(seed=5 + n)[0] for n in range(4)]
+            episode = next(n for n, o in enumerate(starts) if np.allclose(o, step.observation))
+            env.reset(seed=5 + episode)
+            resets += 1
+            continue
+        observation, reward, terminated, truncated, _ = env.step(np.array([0.5], np.float32))
+        np.testing.assert_array_equal(step.observation, observation)
+        assert step.reward == pytest.approx(reward)
+        assert (step.terminated, step.truncated) == (terminated, truncated)
+        assert step.truncated == (step.index == 200)
+    assert resets >= 2
+
+    stamps = [step.stamp_ns for step in steps]
+    assert stamps == sorted(set(stamps))
+    times = [clock.clock.sec * 10**9 + clock.clock.nanosec for clock in clocks]
+    assert times == sorted(times)
+    by_stamp = {step.stamp_ns: step for step in steps}
+    compared = 0
+    for message in joints:
+        stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+        if stamp in by_stamp:
+            cosine, sine, velocity = by_stamp[stamp].observation
+            assert np.cos(message.position[0]) == pytest.approx(cosine, abs=1e-5)
+            assert np.sin(message.position[0]) == pytest.approx(sine, abs=1e-5)
+            assert message.velocity[0] == pytest.approx(velocity, abs=1e-5)
+            compared += 1
+    assert compared > 100  # the newest state only: a slow reader misses some
+
+
+def test_lock_step_repeats_the_observation_and_says_what_it_waits_for(ros: Ros) -> None:
+    commander = Commander(ros, [0.0, 0.0])
+    commander.answering = False
+    bridge = ros.start("gym_bridge", {**ENVIRONMENT, "bridge.command_timeout_s": 0.2})
+    ros.until(lambda: len(commander.observations) >= 3)
+    assert len({message.layout.dim[0].label for message in commander.observations}) == 1
+    assert "no command on 'commands' for the observation" in bridge.output
+    commander.answering = True
+    ros.until(lambda: len(commander.steps) > 3)
+
+
+def test_lock_step_passes_over_answers_to_another_observation(ros: Ros) -> None:
+    steps = ros.collect(Float64MultiArray, "step", EVERY_STEP)
+    observations = ros.collect(Float64MultiArray, "observation")
+    publisher = ros.observer.create_publisher(Float64MultiArray, "commands", 10)
+    ros.start("gym_bridge", {**ENVIRONMENT, "bridge.command_timeout_s": 0.2})
+    ros.until(lambda: observations)
+    stamp = read_vector(observations[-1]).stamp_ns
+    assert stamp is not None
+    ros.until(lambda: publisher.get_subscription_count() > 0)
+    publisher.publish(vector_message("action", np.array([1.0, 1.0]), stamp - 1))
+    publisher.publish(vector_message("action", np.array([-1.0, 0.5]), stamp))
+    ros.until(lambda: steps and read_step(steps[-1]).index == 1)
+    np.testing.assert_allclose(read_step(steps[-1]).action, [-1.0, 0.5])
+
+
+def test_pause_single_step_and_reset(ros: Ros) -> None:
+    commander = Commander(ros, [0.1, 0.0])
+    ros.start("gym_bridge", ENVIRONMENT)
+    ros.until(lambda: len(commander.steps) > 5)
+    assert ros.call(SetBool, "gym_bridge/pause", SetBool.Request(data=True)).success
+    settle(ros)
+    count = len(commander.steps)
+    settle(ros)
+    assert len(commander.steps) == count
+
+    assert ros.call(Trigger, "gym_bridge/single_step", Trigger.Request()).success
+    ros.until(lambda: len(commander.steps) > count)
+    settle(ros)
+    assert len(commander.steps) - count in (1, 2)  # 2: a reset comes before the step
+    count = len(commander.steps)
+
+    assert ros.call(Trigger, "gym_bridge/reset", Trigger.Request()).success
+    ros.until(lambda: len(commander.steps) == count + 1)
+    assert read_step(commander.steps[-1]).index == 0
+    assert ros.call(SetBool, "gym_bridge/pause", SetBool.Request(data=False)).success
+    ros.until(lambda: len(commander.steps) > count + 5)
+    assert not ros.call(Trigger, "gym_bridge/single_step", Trigger.Request()).success
+
+
+def settle(ros: Ros, seconds: float = 0.4) -> None:
+    until_s = time.monotonic() + seconds
+    ros.until(lambda: time.monotonic() > until_s)
+
+
+def test_real_time_holds_the_last_command_and_then_applies_the_safe_one(ros: Ros) -> None:
+    commander = Commander(ros, [0.5, 0.0])
+    ros.start(
+        "gym_bridge",
+        {
+            **ENVIRONMENT,
+            "bridge.mode": "real_time",
+            "bridge.command_timeout_s": 0.5,
+            "bridge.safe_command": [0.0, -0.25],
+        },
+    )
+    ros.until(lambda: len(commander.steps) > 10)
+    commander.answering = False
+    count = len(commander.steps)
+    ros.until(lambda: np.allclose(read_step(commander.steps[-1]).action, [0.0, -0.25]))
+    between = [read_step(message) for message in commander.steps[count:-1]]
+    held = [step for step in between if step.index > 0 and np.allclose(step.action, [0.5, 0.0])]
+    assert len(held) >= 5  # 25 steps a second, for half a second
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_real_time_keeps_the_rate(ros: Ros, factor: float) -> None:
+    commander = Commander(ros, [0.0, 0.0])
+    arrived: list[float] = []
+    ros.observer.create_subscription(
+        Float64MultiArray, "step", lambda _: arrived.append(time.monotonic()), EVERY_STEP
+    )
+    parameters = {"bridge.mode": "real_time", "bridge.real_time_factor": factor}
+    ros.start("gym_bridge", {**ENVIRONMENT, **parameters})
+    ros.until(lambda: len(commander.steps) > 5)
+    first = len(arrived)
+    settle(ros, 2.0)
+    steps = [read_step(message) for message in commander.steps][-(len(arrived) - first) :]
+    rate = sum(step.index > 0 for step in steps) / 2.0
+    assert rate == pytest.approx(25 * factor, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "found"),
+    [
+        ({"env_id": "Pendulm-v1"}, "did you mean Pendulum-v1"),
+        ({"env_id": "CartPole-v1"}, "found actions Discrete(2)"),
+        ({**ENVIRONMENT, "env_id": "PlanetRosTest/DictObservation-v0"}, "found observations Dict"),
+        ({"bridge.mod": "real_time"}, "did you mean bridge.mode"),
+        ({"bridge.real_time_factor": 0.0}, "0 < value"),
+        ({"bridge.safe_command": [9.0]}, "bridge.safe_command: found [9.0]"),
+    ],
+)
+def test_bad_parameters_end_with_code_2_and_a_reason(
+    ros: Ros, parameters: dict[str, object], found: str
+) -> None:
+    bridge = ros.start("gym_bridge", parameters)
+    ros.until(lambda: bridge.poll() is not None)
+    assert bridge.poll() == 2
+    assert found in bridge.output
+
+
+def test_nan_from_the_environment_ends_with_code_2_and_a_reason(ros: Ros) -> None:
+    commander = Commander(ros, [0.0, 0.0])
+    bridge = ros.start("gym_bridge", {**ENVIRONMENT, "env_id": "PlanetRosTest/BreaksDown-v0"})
+    ros.until(lambda: bridge.poll() is not None)
+    assert bridge.poll() == 2
+    assert "found observation [nan nan]" in bridge.output
+    assert all(np.isfinite(message.data).all() for message in commander.steps)
+
+
+def test_sigterm_ends_it_cleanly(ros: Ros) -> None:
+    commander = Commander(ros, [0.0, 0.0])
+    bridge = ros.start("gym_bridge", ENVIRONMENT)
+    ros.until(lambda: len(commander.steps) > 3)
+    assert bridge.end(signal.SIGTERM) == 0

@@ -1,0 +1,128 @@
+"""Three processes learn over topics."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from nodes import ENVIRONMENT, NodeProcess, Ros
+from tiny_environments import best_return
+
+from planet_ros.bundle.runtime import load_bundle
+from planet_ros.data import EpisodeStore
+from planet_ros.training.run import RunFolder
+
+pytestmark = pytest.mark.ros
+
+LEARNING: dict[str, Any] = {
+    **ENVIRONMENT,
+    "world_model.members": 3,
+    "world_model.hidden_sizes": [32],
+    "world_model.predict_continue": False,
+    "training.steps": 200,
+    "training.random_steps": 100,
+    "training.updates": 150,
+    "planner.horizon": 5,
+    "planner.candidates": 40,
+    "planner.elites": 8,
+    "planner.iterations": 2,
+}
+LOCK_STEP = {"bridge.wait_for_learner": True}
+HELD_OUT_SEED = 40_000
+EPISODES = 10
+
+
+def start(ros: Ros, output: Path, **overrides: Any) -> NodeProcess:
+    """Bridge, controller and trainer; give the trainer."""
+    settings = {**LEARNING, "training.output": str(output), **overrides}
+    bridge = {key: settings[key] for key in settings if key.startswith(("env_", "training."))}
+    ros.start("gym_bridge", {**bridge, **LOCK_STEP, "seed": 3})
+    ros.start("controller", {"controller.trigger": "observation", "seed": 3})
+    ros.activate_controller()
+    return ros.start("trainer", {**settings, "seed": 3})
+
+
+def learn(ros: Ros, output: Path, **overrides: Any) -> RunFolder:
+    trainer = start(ros, output, **overrides)
+    ros.until(lambda: trainer.poll() is not None, timeout_s=150)
+    assert trainer.poll() == 0, trainer.output
+    return RunFolder(output)
+
+
+def test_the_loop_learns_what_random_play_cannot_do(ros: Ros, tmp_path: Path) -> None:
+    run = learn(ros, tmp_path / "run")
+    ros.close()
+
+    manifest = load_bundle(run.bundle).manifest
+    assert manifest.environment_steps == 200
+    assert manifest.evaluation.source == "last 5 training episodes"
+    assert run.curves_file.exists()
+    episodes = EpisodeStore(run.episodes).episodes
+    assert [len(episode) for episode in episodes] == [20] * 10
+    assert all(episode.truncated and not episode.terminated for episode in episodes)
+    random = [episode.total_reward for episode in episodes[:5]]
+
+    ros.start("gym_bridge", {**ENVIRONMENT, **LOCK_STEP, "seed": HELD_OUT_SEED})
+    ros.start("controller", {"model": str(run.bundle), "controller.trigger": "observation"})
+    ros.activate_controller()
+    record = ros.supervisor.record_episodes(EPISODES, say=lambda text: None)
+    assert len(record.returns) == EPISODES
+    # Starts lie on the unit circle, so that the best return hardly differs between them.
+    best = min(best_return(np.array([np.cos(a), np.sin(a)])) for a in np.linspace(0, 6.28, 100))
+    assert record.worst > 2 * best
+    assert record.worst > max(random)
+    assert set(record.tick_ms) == {"p50", "p99", "max"}
+
+
+@pytest.mark.parametrize("update_every_steps", [0, 30])
+def test_the_same_seed_gives_the_same_steps(
+    ros: Ros, tmp_path: Path, update_every_steps: int
+) -> None:
+    runs = []
+    for name in ("first", "second"):
+        overrides = {
+            "training.steps": 140,
+            "training.random_steps": 60,
+            "training.update_every_steps": update_every_steps,
+            "training.updates": 40,
+        }
+        runs.append(EpisodeStore(learn(ros, tmp_path / name, **overrides).episodes).episodes)
+        ros.close()
+    first, second = runs
+    assert sum(len(episode) for episode in first) == 140
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one.observation, other.observation)
+        np.testing.assert_array_equal(one.action, other.action)
+        np.testing.assert_array_equal(one.reward, other.reward)
+
+
+def test_sigint_saves_and_the_run_can_be_resumed(ros: Ros, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    trainer = start(ros, output, **{"training.steps": 100_000})
+    ros.until(lambda: "fit 2" in trainer.output, timeout_s=120)
+    assert trainer.end(signal.SIGINT) == 0
+    assert "all is saved" in trainer.output
+    run = RunFolder(output)
+    load_bundle(run.bundle)
+    steps = EpisodeStore(run.episodes).steps
+    assert steps >= 120
+    ros.close()
+
+    goal = steps + 60
+    overrides = {"training.steps": goal, "training.resume": True}
+    run = learn(ros, output, **overrides)
+    assert EpisodeStore(run.episodes).steps == goal
+    assert load_bundle(run.bundle).manifest.environment_steps == goal
+
+
+def test_an_output_folder_that_holds_a_run_is_refused(ros: Ros, tiny_run: Path) -> None:
+    before = sorted(path.read_bytes() for path in tiny_run.rglob("*") if path.is_file())
+    trainer = ros.start("trainer", {**LEARNING, "training.output": str(tiny_run)})
+    ros.until(lambda: trainer.poll() is not None)
+    assert trainer.poll() == 2
+    assert "already holds a run" in trainer.output
+    assert sorted(path.read_bytes() for path in tiny_run.rglob("*") if path.is_file()) == before

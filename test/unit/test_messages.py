@@ -1,0 +1,242 @@
+"""Messages: what goes in comes out, and what is malformed is refused with a reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+pytest.importorskip("rclpy")
+
+from rclpy.serialization import deserialize_message, serialize_message
+from std_msgs.msg import Float64MultiArray, MultiArrayDimension
+
+from planet_ros.data import Step
+from planet_ros.errors import UserError
+from planet_ros.ros.messages import read_step, read_vector, stamp_text, step_message, vector_message
+
+STAMPS = st.integers(min_value=0, max_value=2**63 - 1)
+"""Of a clock in nanoseconds; today's is about 2**60, more than a float64 holds exactly."""
+
+
+def vectors(**elements: Any) -> st.SearchStrategy[Any]:
+    return hnp.arrays(np.float32, st.integers(0, 20), elements=st.floats(width=32, **elements))
+
+
+FINITE = vectors(allow_nan=False, allow_infinity=False)
+
+
+def over_the_wire(message: Float64MultiArray) -> Float64MultiArray:
+    return deserialize_message(serialize_message(message), Float64MultiArray)
+
+
+@given(
+    values=vectors(), stamp_ns=STAMPS, episode=st.integers(0, 10**9), index=st.integers(0, 10**9)
+)
+def test_vector_comes_back_as_it_was_sent(
+    values: Any, stamp_ns: int, episode: int, index: int
+) -> None:
+    message = vector_message("observation", values, stamp_ns, episode=episode, index=index)
+    vector = read_vector(over_the_wire(message))
+    np.testing.assert_array_equal(vector.values, values)  # NaN and infinity too
+    assert vector.values.dtype == np.float32
+    assert vector.stamp_ns == stamp_ns
+    assert vector.tags == {"episode": str(episode), "index": str(index)}
+
+
+@given(
+    index=st.integers(0, 2**53),
+    observation=FINITE,
+    action=FINITE,
+    reward=st.floats(allow_nan=False, allow_infinity=False),
+    terminated=st.booleans(),
+    truncated=st.booleans(),
+    stamp_ns=STAMPS,
+)
+def test_step_comes_back_as_it_was_sent(**fields: Any) -> None:
+    found = read_step(over_the_wire(step_message(Step(**fields))))
+    for name in ("observation", "action"):
+        np.testing.assert_array_equal(getattr(found, name), fields[name])
+        assert getattr(found, name).dtype == np.float32
+    for name in ("index", "reward", "terminated", "truncated", "stamp_ns"):
+        assert getattr(found, name) == fields[name]
+        assert type(getattr(found, name)) is type(fields[name])
+
+
+@given(STAMPS)
+def test_stamp_has_nine_decimals_that_a_person_can_read(stamp_ns: int) -> None:
+    seconds, decimals = stamp_text(stamp_ns).split(".")
+    assert len(decimals) == 9
+    assert int(seconds + decimals) == stamp_ns
+
+
+def test_label_is_as_documented() -> None:
+    message = vector_message("observation", np.float32([1, 2]), 1_250_000_000, episode=3, index=24)
+    (dimension,) = message.layout.dim
+    assert dimension.label == "observation stamp=1.250000000 episode=3 index=24"
+    assert (dimension.size, dimension.stride) == (2, 2)
+    assert list(message.data) == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("label", "stamp_ns"),
+    [
+        ("action", None),
+        ("", None),
+        ("observation stamp=1.5", 1_500_000_000),
+        ("observation stamp=7", 7_000_000_000),
+        ("observation stamp=0.000000001999", 1),
+        ("observation stamp=", None),
+        ("observation stamp=nan", None),
+        ("observation stamp=soon", None),
+        ("observation stamp=1.5e3", None),
+        ("stamp=2.0 observation", 2_000_000_000),
+    ],
+)
+def test_stamp_is_read_from_any_label_or_is_none(label: str, stamp_ns: int | None) -> None:
+    message = Float64MultiArray(data=[1.0])
+    message.layout.dim = [MultiArrayDimension(label=label, size=1, stride=1)]
+    vector = read_vector(message)
+    assert vector.stamp_ns == stamp_ns
+    np.testing.assert_array_equal(vector.values, [1])
+
+
+@given(st.text("observation stamp=.-+_:e\n0123456789\u0663", max_size=30))
+def test_no_label_makes_a_reader_fail(text: str) -> None:
+    message = Float64MultiArray(data=[1.0])
+    label = f"observation stamp={text}"
+    message.layout.dim = [MultiArrayDimension(label=label, size=1, stride=1)]
+    np.testing.assert_array_equal(read_vector(message).values, [1])
+
+
+def test_message_without_a_layout_is_a_vector_without_a_stamp() -> None:
+    vector = read_vector(Float64MultiArray(data=[0.5, math.nan, -math.inf]))
+    np.testing.assert_array_equal(vector.values, np.float32([0.5, np.nan, -np.inf]))
+    assert vector.stamp_ns is None
+    assert vector.tags == {}
+
+
+def a_step() -> Float64MultiArray:
+    return step_message(
+        Step(3, np.float32([1, 2, 3]), np.float32([4, 5]), -0.5, True, False, 1_500_000_000)
+    )
+
+
+def parts_of(message: Float64MultiArray) -> list[tuple[str, list[float]]]:
+    data, parts = list(message.data), []
+    for dimension in message.layout.dim:
+        parts.append((dimension.label, data[: dimension.size]))
+        data = data[dimension.size :]
+    return parts
+
+
+def message_of(parts: list[tuple[str, list[float]]]) -> Float64MultiArray:
+    message = Float64MultiArray(data=[value for _, values in parts for value in values])
+    message.layout.dim = [
+        MultiArrayDimension(label=label, size=len(values), stride=len(values))
+        for label, values in parts
+    ]
+    return message
+
+
+def with_part(label: str, values: list[float]) -> Float64MultiArray:
+    return message_of(
+        [(name, values if name == label else old) for name, old in parts_of(a_step())]
+    )
+
+
+def test_parts_of_a_step_may_come_in_any_order_with_others_between() -> None:
+    parts = [("wind", [7.0, 8.0]), *reversed(parts_of(a_step())), ("mood", [])]
+    found = read_step(message_of(parts))
+    np.testing.assert_array_equal(found.observation, [1, 2, 3])
+    np.testing.assert_array_equal(found.action, [4, 5])
+    assert (found.index, found.reward, found.stamp_ns) == (3, -0.5, 1_500_000_000)
+    assert (found.terminated, found.truncated) == (True, False)
+
+
+@pytest.mark.parametrize("part", [label for label, _ in parts_of(a_step())])
+def test_step_that_lacks_a_part_is_refused(part: str) -> None:
+    parts = [(label, values) for label, values in parts_of(a_step()) if label != part]
+    with pytest.raises(UserError, match=rf"no part \['{part}'\] in the layout, found \['"):
+        read_step(message_of(parts))
+
+
+@pytest.mark.parametrize("part", [label for label, _ in parts_of(a_step())])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_step_with_a_number_that_is_not_finite_is_refused(part: str, value: float) -> None:
+    size = len(dict(parts_of(a_step()))[part])
+    with pytest.raises(UserError, match=f"found {part} .*expected finite numbers"):
+        read_step(with_part(part, [0.0] * (size - 1) + [value]))
+
+
+SCALARS = {"stamp": 2, "index": 1, "reward": 1, "terminated": 1, "truncated": 1}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param(
+            part,
+            marks=pytest.mark.xfail(
+                part == "truncated", strict=True, reason="the size of truncated is not checked"
+            ),
+        )
+        for part in SCALARS
+    ],
+)
+@pytest.mark.parametrize("change", [-1, 1])
+def test_step_with_a_part_of_the_wrong_size_is_refused(part: str, change: int) -> None:
+    size = SCALARS[part] + change
+    with pytest.raises(
+        UserError, match=f"found {size} numbers of {part}, expected {SCALARS[part]}"
+    ):
+        read_step(with_part(part, [0.0] * size))
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+@pytest.mark.xfail(strict=True, reason="finite as float64, checked before it becomes a float32")
+@pytest.mark.parametrize("part", ["observation", "action"])
+def test_step_with_a_number_too_large_for_the_model_is_refused(part: str) -> None:
+    with pytest.raises(UserError, match=f"found {part}"):
+        read_step(with_part(part, [1e300, 0.0]))
+
+
+def shorter(message: Float64MultiArray) -> None:
+    message.data = list(message.data)[:-1]
+
+
+def longer(message: Float64MultiArray) -> None:
+    message.data = [*message.data, 0.0]
+
+
+def empty(message: Float64MultiArray) -> None:
+    message.data = []
+
+
+def bare(message: Float64MultiArray) -> None:
+    message.layout.dim = []
+
+
+def huge(message: Float64MultiArray) -> None:
+    message.layout.dim[2].size = 2**32 - 1
+
+
+@pytest.mark.parametrize("damage", [shorter, longer, empty, bare, huge])
+def test_step_whose_sizes_do_not_add_up_is_refused(
+    damage: Callable[[Float64MultiArray], None],
+) -> None:
+    message = a_step()
+    damage(message)
+    with pytest.raises(UserError, match=r"the layout names \d+ numbers, found \d+ in data"):
+        read_step(message)
+
+
+def test_message_of_nothing_is_no_step() -> None:
+    with pytest.raises(UserError, match="no part"):
+        read_step(Float64MultiArray())
