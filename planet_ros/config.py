@@ -34,6 +34,7 @@ except ImportError as error:
     ) from error
 
 from planet_ros.errors import UserError
+from planet_ros.files import write_whole
 
 NODE_PARAMETERS_KEY = "ros__parameters"
 
@@ -572,8 +573,11 @@ def save_settings(settings: Settings, path: Path) -> None:
     """Write every setting as a ROS parameter file that `load_settings` and nodes can read."""
     import yaml
 
-    document = {"/**": {NODE_PARAMETERS_KEY: settings.model_dump()}}
-    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    values = settings.model_dump()
+    # To continue is said anew each time: a file must not make another run do so in silence.
+    values["training"]["resume"] = False
+    document = {"/**": {NODE_PARAMETERS_KEY: values}}
+    write_whole(path, yaml.safe_dump(document, sort_keys=False).encode())
 
 
 def reference_markdown() -> str:

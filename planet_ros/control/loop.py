@@ -238,7 +238,6 @@ class ControlLoop:
             return self._safe(stale)
         if self._job is not None:
             self.counters.missed_deadlines += 1
-            self._behind = True
             return self._due("the plan is late")
         due = self._due("plans are late") if self._behind and self._plan is not None else None
         self._start()

@@ -147,11 +147,12 @@ class Learner:
                 sums[name] = sums.get(name, torch.zeros(())) + value.cpu()
             progress(update + 1, training.updates)
         means = {name: float(value) / training.updates for name, value in sums.items()}
-        if not all(np.isfinite(list(means.values()))):
+        weights_finite = all(bool(weight.isfinite().all()) for weight in self.model.parameters())
+        if not (weights_finite and all(np.isfinite(list(means.values())))):
             self.model.load_state_dict(before[0])
             self._optimizer.load_state_dict(before[1])
             raise UserError(
-                f"training: the loss is {means}, expected finite numbers; a smaller "
+                f"training: the fit diverged, with a loss of {means}; a smaller "
                 f"training.learning_rate than {training.learning_rate:g} or a "
                 "training.gradient_clip such as 10 usually helps"
             )

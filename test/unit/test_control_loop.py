@@ -367,6 +367,15 @@ def test_plan_that_becomes_ready_in_a_stale_spell_is_not_sent(timer: Rig) -> Non
     assert_command(timer.tick(), SAFE, Origin.SAFE, "limit")
     assert timer.finish() is None
     assert_command(timer.tick(), SAFE, Origin.SAFE, "limit")
+    assert_command(timer.step(2, 2), after_a_void_plan(timer), Origin.PLAN, "")
+    assert len(timer.model.seen) == 2  # nothing was planned for what is stale
+
+
+def after_a_void_plan(rig: Rig) -> Array:
+    """What the twin does at (2, 2) after a plan that came to nothing."""
+    rig.twin.act(np.float32([0.5, -1]))
+    rig.twin.reset()
+    return rig.twin.act(np.float32([2, 2])).actions[0]
 
 
 def test_plan_from_before_a_stale_spell_is_not_sent_after_it_either(timer: Rig) -> None:
@@ -458,9 +467,9 @@ def test_plan_that_comes_late_goes_on_at_the_entry_that_is_due(timer: Rig) -> No
     # Plans are late: the entry due is sent at the tick, before the next plan is ready.
     timer.observe(2, 2)
     assert_command(timer.tick(), plan[3], Origin.LATE_PLAN, "plans are late")
-    timer.twin.last_action = plan[3]
-    plan = timer.twin.act(np.float32([2, 2])).actions
-    assert_command(timer.finish(), plan[0], Origin.PLAN, "")
+    following = timer.twin.act(np.float32([2, 2])).actions
+    assert_command(timer.finish(), following[0], Origin.PLAN, "")
+    np.testing.assert_array_equal(timer.model.seen[-1][1], plan[3])  # what was sent before it
     # In time again: the tick waits for its plan.
     timer.observe(3, 3)
     assert timer.tick() is None
@@ -706,10 +715,11 @@ def test_repeated_observation_gets_the_same_answer_without_another_plan(lock_ste
 def test_observation_repeated_while_it_is_planned_for_gets_one_answer(lock_step: Rig) -> None:
     lock_step.answer()
     lock_step.hold()
-    observation = lock_step.observation(1, 2)
+    observation = lock_step.observation(1, 2, first=True)
     for _ in range(3):
         assert lock_step.loop.observe(observation) is None
     command = lock_step.finish()
+    assert command is not None
     assert lock_step.loop.observe(observation) is command
     assert len(lock_step.model.seen) == 2
 

@@ -1,0 +1,77 @@
+"""Time to hand a model over: tracing its graphs once, exporting new weights, loading the bundle.
+
+python benchmarks/export.py
+python benchmarks/export.py --dynamo
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from planning import CONFIGS, interleaved, print_machine, print_table, untrained_learner
+
+from planet_ros.bundle.export import BundleExporter, _Imagine
+from planet_ros.bundle.runtime import load_bundle
+from planet_ros.config import load_settings
+from planet_ros.models import WorldModel
+
+
+def main() -> None:
+    options = _options()
+    settings = load_settings(options.config)
+    with tempfile.TemporaryDirectory() as folder:
+        learner = untrained_learner(settings, Path(folder) / "run")
+        model, horizon = learner.model, settings.planner.horizon
+        bundle = learner.export()
+        about = bundle.manifest.model_dump(exclude={"belief_size", "graphs", "created", "software"})
+        exporter = BundleExporter(model, horizon)
+        cases: dict[str, Callable[[], object]] = {
+            "trace both graphs": lambda: BundleExporter(model, horizon),
+            "write a bundle with new weights": lambda: exporter.export(bundle.path, about),
+            "read, check and warm it up": lambda: load_bundle(bundle.path),
+        }
+        if options.dynamo:
+            cases["trace imagine with dynamo=True"] = lambda: trace_with_dynamo(model, horizon)
+        times = interleaved(cases, options.seconds)
+    print_machine()
+    print_table(f"{options.config.name}, horizon {horizon}", times, "write")
+
+
+def trace_with_dynamo(model: WorldModel, horizon: int) -> None:
+    """What torch's newer exporter needs for the same graph."""
+    inputs = torch.zeros(model.belief_size), torch.zeros(2, horizon, model.shapes.action)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _Imagine(model),
+            inputs,
+            io.BytesIO(),  # type: ignore[arg-type]
+            dynamo=True,
+            verbose=False,
+            dynamic_shapes={"belief": None, "actions": {0: torch.export.Dim("N")}},
+        )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=CONFIGS / "pendulum.yaml",
+        help="settings of the model (default: config/pendulum.yaml)",
+    )
+    parser.add_argument("--dynamo", action="store_true", help="time the newer exporter too")
+    parser.add_argument("--seconds", type=float, default=20.0, help="in all (default: 20)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
