@@ -47,6 +47,7 @@ class Meter:
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 
     def listen(self, seconds: float) -> None:
+        """Spin for so long."""
         until = time.monotonic() + seconds
         self._supervisor.spin_until(lambda: time.monotonic() > until or None)
 

@@ -1,4 +1,4 @@
-"""Time to plan: onnxruntime beside torch, one thread beside two, the notebook's planner beside ours.
+"""Time to plan: onnxruntime and torch, one thread and two, our planners and the notebook's.
 
 All cases take turns in one run, so that whatever else the machine does falls on all of them alike:
 compare the ratios, which carry over to other machines, and not the milliseconds, which do not.
@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -32,6 +33,7 @@ from planet_ros.models import Shapes
 from planet_ros.training.learner import Learner
 from planet_ros.training.run import RunFolder
 
+Array = NDArray[np.float32]
 Times = dict[str, NDArray[np.float64]]
 
 CONFIGS = Path(__file__).resolve().parents[1] / "config"
@@ -116,17 +118,20 @@ class Stopwatch:
         self._model = model
         self.per_plan: list[float] = []
 
-    def initial_belief(self) -> NDArray[np.float32]:
+    def initial_belief(self) -> Array:
+        """Not timed."""
         return self._model.initial_belief()
 
-    def observe(self, *inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def observe(self, belief: Array, action: Array, observation: Array) -> Array:
+        """Begin a plan."""
         self.per_plan.append(0.0)
-        return self._timed(self._model.observe, *inputs)
+        return self._timed(self._model.observe, belief, action, observation)
 
-    def imagine(self, *inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
-        return self._timed(self._model.imagine, *inputs)
+    def imagine(self, belief: Array, actions: Array) -> tuple[Array, Array, Array]:
+        """Belongs to the plan that `observe` began."""
+        return self._timed(self._model.imagine, belief, actions)
 
-    def _timed(self, call: Callable, *inputs: NDArray[np.float32]):
+    def _timed(self, call: Callable, *inputs: Array) -> Any:
         began = time.perf_counter()
         result = call(*inputs)
         self.per_plan[-1] += time.perf_counter() - began
@@ -182,7 +187,7 @@ def torch_rollouts(learner: Learner, count: int, threads: int) -> Callable[[], o
     return run
 
 
-def _inputs(bundle: Bundle, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _inputs(bundle: Bundle, count: int) -> tuple[Array, Array]:
     manifest = bundle.manifest
     actions = np.zeros((count, manifest.horizon, len(manifest.action)), dtype=np.float32)
     return bundle.model.initial_belief(), actions
@@ -199,6 +204,7 @@ class NotebookModel(nn.Module):
         self.fc_reward = nn.Linear(hidden_dim, 1)
 
     def forward(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Next state and reward."""
         x = F.relu(self.fc1(torch.cat([state, action], dim=-1)))
         x = F.relu(self.fc2(x))
         return self.fc_next_state(x), self.fc_reward(x)

@@ -309,8 +309,8 @@ class ControllerSettings(Section):
         3,
         ge=0,
         le=1000,
-        description="Deadlines missed in a row that the last plan may cover; after that the "
-        "safe command is sent.",
+        description="Control periods for which the last plan may go on giving commands while newer "
+        "ones are late or fail; after that the safe command is sent.",
     )
     safe_command: list[float] = Field(
         [],

@@ -202,7 +202,7 @@ class ControlLoop:
             if self._job is not None:
                 return None
         gap_ns = 0 if previous is None else observation.stamp_ns - previous.stamp_ns
-        if observation.first or gap_ns < 0 or gap_ns > self._settings.stale_timeout_s * 1e9:
+        if observation.first or gap_ns < 0 or gap_ns > self._longest_gap_ns():
             self._drop()
         self._newest = observation
         self._stale = False
@@ -229,7 +229,7 @@ class ControlLoop:
                 return None
             self._stale = True
             self.counters.stale_spells += 1
-            return self._safe(stale)
+            return self._safe(stale, taken=False)  # who waits for an answer takes no other command
         if stale:
             if not self._stale:
                 self.counters.stale_spells += 1
@@ -295,6 +295,14 @@ class ControlLoop:
         age = self._clock() - self._newest.received_s
         return f"the newest observation is {age:.3f} s old, limit {limit:g} s" * (age > limit)
 
+    def _longest_gap_ns(self) -> float:
+        """How far apart successive stamps may be before what was believed no longer holds.
+
+        A simulation may take longer steps than the limit of age allows a robot.
+        """
+        period_s = 0.0 if self.bundle is None else self.bundle.manifest.control_period_s
+        return max(self._settings.stale_timeout_s, 3 * period_s) * 1e9
+
     def _drop(self) -> None:
         """Forget what was believed, and void every plan that was made from it."""
         self._forget = True
@@ -335,15 +343,15 @@ class ControlLoop:
             return self._safe("the plan holds a command that is not finite", stamp_ns)
         return self._sent(Command(allowed, origin, stamp_ns, reason))
 
-    def _safe(self, reason: str, stamp_ns: int | None = None) -> Command:
+    def _safe(self, reason: str, stamp_ns: int | None = None, *, taken: bool = True) -> Command:
         assert self.limits is not None
         self.counters.safe_commands += 1
         stamp_ns = self._stamp() if stamp_ns is None else stamp_ns
-        return self._sent(Command(self.limits.safe, Origin.SAFE, stamp_ns, reason))
+        return self._sent(Command(self.limits.safe, Origin.SAFE, stamp_ns, reason), taken)
 
-    def _sent(self, command: Command) -> Command:
+    def _sent(self, command: Command, taken: bool = True) -> Command:
         self.counters.commands += 1
-        if self._agent is not None and self._job is None:
+        if taken and self._agent is not None and self._job is None:
             self._agent.last_action = command.action
         return command
 

@@ -52,6 +52,7 @@ LATCHED = QoSProfile(
 )
 """For what a late joiner must know."""
 
+_STEP_SIZES = {"stamp": 2, "index": 1, "reward": 1, "terminated": 1, "truncated": 1}
 _STEP_PARTS = ("stamp", "index", "observation", "action", "reward", "terminated", "truncated")
 
 
@@ -120,6 +121,7 @@ def read_step(message: Float64MultiArray) -> Step:
             f"step: the layout names {sum(sizes)} numbers, found {len(message.data)} in data"
         )
     data = np.asarray(message.data, dtype=np.float64)
+    data[np.abs(data) > np.finfo(np.float32).max] = np.inf  # too large for the models' float32
     ends = np.cumsum(sizes)
     parts = {
         dimension.label: data[end - dimension.size : end]
@@ -131,7 +133,7 @@ def read_step(message: Float64MultiArray) -> Step:
     for name in _STEP_PARTS:
         if not np.isfinite(parts[name]).all():
             raise UserError(f"step: found {name} {parts[name]}, expected finite numbers")
-    for name, size in (("stamp", 2), ("index", 1), ("reward", 1), ("terminated", 1)):
+    for name, size in _STEP_SIZES.items():
         if len(parts[name]) != size:
             raise UserError(f"step: found {len(parts[name])} numbers of {name}, expected {size}")
     seconds, nanoseconds = parts["stamp"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from typing import Any
 
@@ -88,8 +89,9 @@ def _overrides(node: Node) -> dict[str, Any]:
 
 
 def _plain(setting: Setting, value: Any) -> Any:
-    """A parameter's value as the schema has it: rclpy gives arrays for lists."""
-    return list(value) if setting.type not in (str, int, float, bool) else value
+    """A parameter's value as the schema has it: rclpy gives arrays, or bytes, for lists."""
+    is_list = setting.type not in (str, int, float, bool)
+    return list(value) if is_list and isinstance(value, (list, tuple, array, bytes)) else value
 
 
 def _descriptor(setting: Setting) -> ParameterDescriptor:

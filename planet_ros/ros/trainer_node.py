@@ -121,10 +121,11 @@ class TrainerNode(Node):
         if not self._session.random or self._session.finished:
             return
         observation = read_vector(message)
-        action = self._session.random_action(
-            int(observation.tags.get("episode", self._session.learner.episodes)),
-            int(observation.tags.get("index", self._session.steps)),
-        )
+        try:
+            episode, index = int(observation.tags["episode"]), int(observation.tags["index"])
+        except (KeyError, ValueError):  # a source that does not count its episodes
+            episode, index = self._session.learner.episodes, self._session.steps
+        action = self._session.random_action(episode, index)
         self._commands.publish(vector_message("action", action, observation.stamp_ns or 0))
 
     def _on_step(self, message: Float64MultiArray) -> None:

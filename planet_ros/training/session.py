@@ -107,11 +107,11 @@ class Session:
         """
         self._check(step)
         training = self.settings.training
-        if step.index == 0:
-            self._random_episode = self.random
         episode = self._builder.add(step)
         if episode is not None:
             self._keep(episode)
+        if step.index == 0:
+            self._random_episode = self.random
         if self.finished:
             self._keep_cut()
         if step.index == 0:

@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
     "errors": set(),
     "files": set(),
-    "config": {"errors"},
+    "config": {"errors", "files"},
     "planning": set(),
     "data": {"errors", "files"},
     "environment": {"config", "data", "errors"},

@@ -339,7 +339,6 @@ def test_episode_counts_as_random_if_it_began_so(
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="judged by the episode that begins, not the one cut")
 def test_random_episode_that_a_reset_cuts_counts_as_random(
     tmp_path: Path, tiny_settings: MakeSettings
 ) -> None:
