@@ -21,7 +21,6 @@ TRAIN = [
     "torch==2.13.0",
     "gymnasium[classic-control,mujoco]>=1.1,<2",
     "onnx>=1.17",
-    "onnxscript>=0.5",
     "matplotlib>=3.8",
     "tqdm>=4.66",
     "PyYAML>=6.0",

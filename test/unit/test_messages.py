@@ -54,7 +54,7 @@ def test_vector_comes_back_as_it_was_sent(
     index=st.integers(0, 2**53),
     observation=FINITE,
     action=FINITE,
-    reward=st.floats(allow_nan=False, allow_infinity=False),
+    reward=st.floats(width=32, allow_nan=False, allow_infinity=False),
     terminated=st.booleans(),
     truncated=st.booleans(),
     stamp_ns=STAMPS,

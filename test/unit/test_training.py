@@ -405,7 +405,7 @@ class TestErrors:
             return value * factor, {name: one * factor for name, one in metrics.items()}
 
         monkeypatch.setattr(Ensemble, "loss", diverging)
-        with pytest.raises(UserError, match=r"loss is .*nan.*training\.learning_rate"):
+        with pytest.raises(UserError, match=r"loss of .*nan.*training\.learning_rate"):
             train(tiny_settings(tmp_path / "run"))
         load_bundle(tmp_path / "run" / "model")
         for name, value in read_checkpoint(tmp_path / "run" / "checkpoint")[1].items():
