@@ -1,4 +1,4 @@
-"""The interface of every planner, and the way from a name in a configuration to one."""
+"""The interface of every planner."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 Evaluate: TypeAlias = Callable[[NDArray[np.float32]], NDArray[Any]]
 """Actions (N, H, A) to returns (N,), higher is better.
@@ -57,22 +57,3 @@ class Planner(Protocol):
 
     def reset(self, seed: int | None = None) -> None:
         """Drop the warm start; with ``seed`` also start the random numbers anew."""
-
-
-def make_planner(
-    kind: str, low: ArrayLike, high: ArrayLike, *, seed: int, **settings: Any
-) -> Planner:
-    """Make the planner called ``kind``: 'cem' or 'icem'.
-
-    low, high: (A,), finite, ``low < high``. settings: keyword arguments of `Cem` or `Icem`. Raises
-    ValueError for an unknown kind or a value out of range, TypeError for a setting that the kind
-    does not have.
-    """
-    # Here and not at the top: both planners are built on this module.
-    from .cem import Cem
-    from .icem import Icem
-
-    kinds: dict[str, Callable[..., Planner]] = {"cem": Cem, "icem": Icem}
-    if kind not in kinds:
-        raise ValueError(f"unknown planner {kind!r}: expected one of {', '.join(sorted(kinds))}")
-    return kinds[kind](low, high, seed=seed, **settings)

@@ -74,13 +74,14 @@ class ControllerNode(RobustLifecycleNode):
     def on_configure(self, state: LifecycleState) -> None:
         """Read parameters, load the bundle if one is named, make publishers and subscriptions."""
         self._settings = self._node_settings.read()
-        if self._settings.model:
-            self._bundle = load_bundle(Path(self._settings.model).expanduser())
+        path = self._settings.model
+        self._bundle = load_bundle(Path(path).expanduser()) if path else None
+        # What can be refused is refused before there is anything to undo; the loop that acts is
+        # made when the node becomes active.
+        self._make_loop().close()
         self._commands = self.create_publisher(Float64MultiArray, COMMAND_TOPIC, NEWEST_RELIABLE)
         self._in_use = self.create_publisher(String, MODEL_IN_USE_TOPIC, LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # A loop of the same kind checks the safe command before anything moves.
-        self._make_loop().close()
         self._observations = self.create_subscription(
             Float64MultiArray, OBSERVATION_TOPIC, self._on_observation, NEWEST
         )
