@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -45,6 +46,7 @@ def main() -> None:
 
 def trace_with_dynamo(model: WorldModel, horizon: int) -> None:
     """What torch's newer exporter needs for the same graph."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it says what is not installed
     inputs = torch.zeros(model.belief_size), torch.zeros(2, horizon, model.shapes.action)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

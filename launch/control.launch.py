@@ -22,6 +22,7 @@ OVERRIDES = {
     "seed": ("seed", int),
     "model": ("model", str),
     "trigger": ("controller.trigger", str),
+    "explore": ("controller.explore", bool),
 }
 
 
@@ -104,6 +105,11 @@ def generate_launch_description() -> LaunchDescription:
                 default_value="",
                 description="Folder of the bundle to control with; where the parameter file names "
                 "none either, the controller waits for one on the topic model.",
+            ),
+            DeclareLaunchArgument(
+                "explore",
+                default_value="",
+                description="true: add exploration noise to the commands, for learning.",
             ),
             DeclareLaunchArgument(
                 "trigger",

@@ -102,7 +102,7 @@ def generate_launch_description() -> LaunchDescription:
                 mode="lock_step",
                 wait_for_learner="true",
             ),
-            include("control.launch.py", autostart="true", trigger="observation"),
+            include("control.launch.py", autostart="true", trigger="observation", explore="true"),
             OpaqueFunction(function=nodes),
         ]
     )

@@ -93,8 +93,23 @@ class DataSettings(Section):
 
 
 class WorldModelSettings(Section):
-    """The ensemble of neural networks that predicts what the environment does."""
+    """The model that predicts what the environment does.
 
+    Which kind it is, and what all kinds share; then the ensemble's own settings. Those of the
+    recurrent state-space model are in the section rssm.
+    """
+
+    kind: Literal["ensemble", "rssm"] = Field(
+        "ensemble",
+        description="ensemble: networks that predict the next observation from this one, for "
+        "observations that hold the whole state. rssm: PlaNet's recurrent state-space model, which "
+        "remembers what an observation does not show.",
+    )
+    predict_continue: bool = Field(
+        True,
+        description="Learn the probability that the episode goes on. Turn off where the "
+        "environment never terminates.",
+    )
     members: int = Field(5, ge=1, le=64, description="Networks in the ensemble.")
     hidden_sizes: list[int] = Field(
         [64, 64], description="Units of each hidden layer, the same in every member."
@@ -117,11 +132,6 @@ class WorldModelSettings(Section):
         description="deterministic: mean squared error. gaussian: predict a variance as well and "
         "minimise the negative log-likelihood (PETS); plans use the mean.",
     )
-    predict_continue: bool = Field(
-        True,
-        description="Learn the probability that the episode goes on. Turn off where the "
-        "environment never terminates.",
-    )
 
     @field_validator("hidden_sizes")
     @classmethod
@@ -129,6 +139,67 @@ class WorldModelSettings(Section):
         if not 1 <= len(value) <= 8 or not all(1 <= size <= 4096 for size in value):
             raise ValueError("expected 1 to 8 layers of 1 to 4096 units")
         return value
+
+
+class RssmSettings(Section):
+    """The recurrent state-space model, used where world_model.kind is rssm."""
+
+    deterministic_size: int = Field(
+        64, ge=1, le=4096, description="Units of the deterministic state, a GRU's."
+    )
+    stochastic_size: int = Field(
+        8, ge=1, le=1024, description="Dimensions of the Gaussian stochastic latent."
+    )
+    hidden_size: int = Field(64, ge=1, le=4096, description="Units of the layers between.")
+    activation: Literal["silu", "relu", "tanh", "elu"] = Field(
+        "elu", description="Non-linearity of the layers between."
+    )
+    min_std: float = Field(
+        0.1, gt=0, le=10, description="Least standard deviation of prior and posterior."
+    )
+    path: Literal["both", "stochastic", "deterministic"] = Field(
+        "both",
+        description="both: PlaNet's model. stochastic, deterministic: its ablations, a state-space "
+        "model without a deterministic state, and a recurrent network without a latent.",
+    )
+    observation_std: float = Field(
+        0.1,
+        gt=0,
+        le=100,
+        description="Standard deviation of the observation's likelihood, in units of the data's "
+        "own: smaller weighs reconstruction more against the KL divergence.",
+    )
+    reward_std: float = Field(0.1, gt=0, le=100, description="The same of the reward's likelihood.")
+    kl_weight: float = Field(
+        0.1, ge=0, le=1000, description="Weight of the KL divergence of posterior and prior."
+    )
+    free_nats: float = Field(
+        0.0, ge=0, le=100, description="KL divergence that costs nothing, in nats a step."
+    )
+    kl_balance: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the KL divergence's gradient that moves the prior; 0.5: the plain "
+        "divergence.",
+    )
+    overshooting_distance: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="Steps of latent overshooting, which also fits predictions that far ahead; 0 "
+        "or 1: none.",
+    )
+    overshooting_weight: float = Field(
+        1.0, ge=0, le=1000, description="Weight of latent overshooting, shared by its distances."
+    )
+    disagreement_samples: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Latents whose spread of rewards is the disagreement; 0: none, which is "
+        "fastest.",
+    )
 
 
 class TrainingSettings(Section):
@@ -156,6 +227,20 @@ class TrainingSettings(Section):
         ge=0,
         le=1_000_000,
         description="Fit the model after this many environment steps; 0: after each episode.",
+    )
+    random_noise_beta: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="Exponent of the 1/f spectrum of the random actions: 0 draws each anew, 2 "
+        "pushes for longer in one direction, which shows more of a heavy system.",
+    )
+    exploration_noise: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="Standard deviation of the noise on planned actions while experience is "
+        "collected, in halves of the range. A controller adds it only with controller.explore.",
     )
     updates: int = Field(
         400, ge=1, le=1_000_000, description="Gradient updates at each fit of the model."
@@ -218,13 +303,19 @@ class TrainingSettings(Section):
             )
         return self
 
-    def pauses_at(self, steps: int, episode_ended: bool) -> bool:
-        """Whether collecting stops after `steps` environment steps, for the model to be fitted.
+    def pauses_at(self, steps: int, newest: int, episode_ended: bool) -> bool:
+        """Whether collecting stops here, for the model to be fitted.
 
         The learner and a bridge that waits for it must agree on this.
+
+        Args:
+            steps: Environment steps taken in all.
+            newest: Those of them that the newest decision took.
+            episode_ended: Whether it was the last one of an episode.
         """
         if self.update_every_steps:
-            return steps % self.update_every_steps == 0
+            every = self.update_every_steps
+            return steps // every > (steps - newest) // every
         return episode_ended
 
 
@@ -312,6 +403,11 @@ class ControllerSettings(Section):
         description="Control periods for which the last plan may go on giving commands while newer "
         "ones are late or fail; after that the safe command is sent.",
     )
+    explore: bool = Field(
+        False,
+        description="Add training.exploration_noise to planned commands: for learning in "
+        "simulation, never for a robot that just has to work.",
+    )
     safe_command: list[float] = Field(
         [],
         description="Command sent when nothing better is known, one value for each action; "
@@ -352,6 +448,7 @@ class Settings(Section):
     bridge: BridgeSettings = BridgeSettings()
     data: DataSettings = DataSettings()
     world_model: WorldModelSettings = WorldModelSettings()
+    rssm: RssmSettings = RssmSettings()
     training: TrainingSettings = TrainingSettings()
     planner: PlannerSettings = PlannerSettings()
     controller: ControllerSettings = ControllerSettings()

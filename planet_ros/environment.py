@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from planet_ros.config import Settings, closest
 from planet_ros.data import Step
 from planet_ros.errors import UserError
+
+STEPS_TAKEN = "environment_steps"
+"""What a wrapper that repeats actions says in ``info``: how often it stepped the environment."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,11 @@ class Environment:
     @property
     def step_period_s(self) -> float:
         """Simulated seconds for each step, from the environment itself; 0.05 where it is silent."""
-        inner = self.gym.unwrapped
-        period = getattr(inner, "dt", None)
+        period = None
+        if self.gym.has_wrapper_attr("dt"):
+            period = self.gym.get_wrapper_attr("dt")
         if not isinstance(period, (int, float)) or not period > 0:
-            rate = inner.metadata.get("render_fps") or 20
+            rate = self.gym.unwrapped.metadata.get("render_fps") or 20
             period = 1 / rate
         return float(period)
 
@@ -98,7 +102,8 @@ class Environment:
         """
         observation, _ = self.gym.reset(seed=seed)
         self._index = 0
-        return self._checked(observation, np.zeros_like(self.low), 0.0, False, False)
+        step = self._checked(observation, np.zeros_like(self.low), 0.0, False, False)
+        return replace(step, environment_steps=0)
 
     def step(self, action: NDArray[np.floating]) -> Step:
         """Take an action, moved into its range first.
@@ -107,9 +112,10 @@ class Environment:
             UserError: The observation or the reward is not finite.
         """
         clipped = np.clip(np.asarray(action, dtype=np.float32), self.low, self.high)
-        observation, reward, terminated, truncated, _ = self.gym.step(clipped.copy())
+        observation, reward, terminated, truncated, info = self.gym.step(clipped.copy())
         self._index += 1
-        return self._checked(observation, clipped, float(reward), terminated, truncated)
+        step = self._checked(observation, clipped, float(reward), terminated, truncated)
+        return replace(step, environment_steps=int(info.get(STEPS_TAKEN, 1)))
 
     def random_action(self, rng: np.random.Generator) -> NDArray[np.float32]:
         """An action (A,) drawn uniformly from its range."""

@@ -184,7 +184,7 @@ class GymBridge(Node):
         if step.last:  # nobody acts on the last observation of an episode: only the time has come
             self._publish_clock()
         learner_pauses = self._settings.wait_for_learner and self._training.pauses_at(
-            self._simulation.steps, step.last
+            self._simulation.steps, step.environment_steps, step.last
         )
         if learner_pauses or self._single_step:
             self._paused, self._single_step = True, False

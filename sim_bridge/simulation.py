@@ -44,7 +44,7 @@ class Simulation:
     def step(self, action: NDArray[np.floating]) -> Step:
         """Take an action (A,) in the episode under way."""
         step = self._stamped(self.environment.step(action))
-        self.steps += 1
+        self.steps += step.environment_steps
         return step
 
     def _stamped(self, step: Step) -> Step:

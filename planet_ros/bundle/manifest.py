@@ -89,6 +89,7 @@ class Manifest(_Part):
     planner: PlannerSettings
     environment: EnvironmentRecord | None = None
     environment_steps: int = 0
+    decisions: int = 0
     episodes: int = 0
     seed: int | None = None
     evaluation: Evaluation = Evaluation()

@@ -71,7 +71,7 @@ def run_demo(options: argparse.Namespace) -> int:
     with Supervisor() as supervisor:
         with (
             node("gym_bridge", {**bridge, "seed": options.seed}, "learning"),
-            node("controller", act, "learning") as controller,
+            node("controller", {**act, "controller.explore": True}, "learning") as controller,
         ):
             supervisor.activate("controller", while_alive=_alive(controller, logs))
             with node("trainer", learn) as trainer:

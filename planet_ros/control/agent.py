@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from planet_ros.planning import Plan, Planner, candidate_returns, make_planner
 
 Array = NDArray[np.float32]
 
+_EXPLORATION_STREAM = 3
 _OWN_SETTINGS = {"kind", "discount", "disagreement_penalty"}
 _ICEM_SETTINGS = {
     "noise_beta",
@@ -54,6 +56,8 @@ class Agent:
         *,
         discount: float,
         disagreement_penalty: float = 0.0,
+        exploration_noise: float = 0.0,
+        seed: int = 0,
     ) -> None:
         """Join a model and a planner.
 
@@ -62,15 +66,27 @@ class Agent:
             planner: Chooses among candidates by their returns.
             discount: See `planet_ros.planning.candidate_returns`.
             disagreement_penalty: Likewise.
+            exploration_noise: Standard deviation of the noise on the actions that are taken, in
+                halves of the range.
+            seed: Of that noise.
         """
         self.model = model
         self._planner = planner
         self._discount = discount
         self._penalty = disagreement_penalty
+        self._noise = exploration_noise * (planner.high - planner.low) / 2
+        self._rng = np.random.default_rng([seed, _EXPLORATION_STREAM])
         self.reset()
 
     @classmethod
-    def of(cls, bundle: Bundle, seed: int, settings: PlannerSettings | None = None) -> Agent:
+    def of(
+        cls,
+        bundle: Bundle,
+        seed: int,
+        settings: PlannerSettings | None = None,
+        *,
+        exploration_noise: float = 0.0,
+    ) -> Agent:
         """An agent for a loaded bundle, with the planner of its manifest unless told otherwise.
 
         Raises:
@@ -97,11 +113,15 @@ class Agent:
             planner,
             discount=settings.discount,
             disagreement_penalty=settings.disagreement_penalty,
+            exploration_noise=exploration_noise,
+            seed=seed,
         )
 
     def reset(self, seed: int | None = None) -> None:
         """Forget everything seen, and the warm start; with a seed, draw as from the beginning."""
         self._planner.reset(seed)
+        if seed is not None:
+            self._rng = np.random.default_rng([seed, _EXPLORATION_STREAM])
         self._belief = self.model.initial_belief()
         # What is sent; the planner's middle is as good a guess as any before the first command.
         self.last_action = ((self._planner.low + self._planner.high) / 2).astype(np.float32)
@@ -117,8 +137,15 @@ class Agent:
         """
         self._belief = self.model.observe(self._belief, self.last_action, observation)
         plan = self._planner.plan(self._returns)
+        if self._noise.any():
+            plan = replace(plan, actions=self._explored(plan.actions))
         self.last_action = plan.actions[0]
         return plan
+
+    def _explored(self, actions: Array) -> Array:
+        noisy = actions.copy()
+        noisy[0] += self._noise * self._rng.standard_normal(len(self._noise), dtype=np.float32)
+        return np.clip(noisy, self._planner.low, self._planner.high)
 
     def _returns(self, actions: Array) -> NDArray[np.floating]:
         rewards, continues, disagreement = self.model.imagine(self._belief, actions)

@@ -114,6 +114,7 @@ class ControlLoop:
         seed: int,
         clock: Callable[[], float],
         notify: Callable[[], None],
+        exploration_noise: float = 0.0,
     ) -> None:
         """Make a loop without a model, which says nothing until `use` gives it one.
 
@@ -122,11 +123,13 @@ class ControlLoop:
             seed: Of the planner.
             clock: Steady clock in seconds.
             notify: Called from the planning thread when a plan is ready.
+            exploration_noise: See `Agent`.
         """
         self._settings = settings
         self._seed = seed
         self._clock = clock
         self._notify = notify
+        self._exploration_noise = exploration_noise
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="planner")
         self._agent: Agent | None = None
         self._next: tuple[Bundle, Limits, Agent] | None = None
@@ -160,9 +163,12 @@ class ControlLoop:
         # All that can fail is done here, so that the old model goes on whole if it does.
         manifest = bundle.manifest
         limits = Limits(manifest.low, manifest.high, self._settings.safe_command)
-        self._next = bundle, limits, Agent.of(bundle, self._seed)
+        self._next = bundle, limits, self._agent_of(bundle)
         if self._job is None:
             self._take_over()
+
+    def _agent_of(self, bundle: Bundle) -> Agent:
+        return Agent.of(bundle, self._seed, exploration_noise=self._exploration_noise)
 
     def _take_over(self) -> None:
         if self._next is None:

@@ -29,6 +29,8 @@ class Step:
         terminated: The episode is over: nothing more can be won or lost.
         truncated: The episode was cut, by a time limit for example, and could have gone on.
         stamp_ns: Time of the observation in nanoseconds.
+        environment_steps: How often the environment was stepped with the action; more than once
+            where actions are repeated, 0 at the reset.
     """
 
     index: int
@@ -38,6 +40,7 @@ class Step:
     terminated: bool = False
     truncated: bool = False
     stamp_ns: int = 0
+    environment_steps: int = 1
 
     @property
     def last(self) -> bool:
@@ -56,6 +59,8 @@ class Episode:
         terminated: The last observation is terminal.
         truncated: The episode was cut after its last step. Neither flag is set where recording
             stopped in the middle.
+        environment_steps: How often the environment was stepped, T where actions are not repeated
+            (the default).
     """
 
     observation: NDArray[np.float32]
@@ -63,9 +68,12 @@ class Episode:
     reward: NDArray[np.float64]
     terminated: bool
     truncated: bool
+    environment_steps: int = -1
 
     def __post_init__(self) -> None:
         steps = len(self.reward)
+        if self.environment_steps < 0:
+            object.__setattr__(self, "environment_steps", steps)
         if len(self.observation) != steps + 1 or len(self.action) != steps:
             raise ValueError(
                 f"an episode of {steps} rewards has {steps + 1} observations and {steps} actions, "
@@ -94,6 +102,11 @@ class EpisodeBuilder:
     def __len__(self) -> int:
         """Transitions of the episode under way."""
         return max(0, len(self._steps) - 1)
+
+    @property
+    def environment_steps(self) -> int:
+        """How often the environment was stepped in the episode under way."""
+        return sum(step.environment_steps for step in self._steps[1:])
 
     def add(self, step: Step) -> Episode | None:
         """Append a step; give the finished episode when it was the last one.
@@ -125,6 +138,7 @@ class EpisodeBuilder:
             reward=np.array([step.reward for step in steps[1:]], dtype=np.float64),
             terminated=last.terminated,
             truncated=last.truncated,
+            environment_steps=self.environment_steps,
         )
 
     def take(self) -> Episode | None:

@@ -10,6 +10,9 @@ terminated     () bool             the last observation is terminal
 truncated      () bool             the episode was cut after the last step
 version        () int64            1
 =============  ==================  ================================================
+
+An optional ``environment_steps``, () int64, says how often the environment was stepped where that
+differs from T, because each action was repeated.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ def save_episode(episode: Episode, path: Path) -> None:
         terminated=np.bool_(episode.terminated),
         truncated=np.bool_(episode.truncated),
         version=np.int64(FORMAT_VERSION),
+        environment_steps=np.int64(episode.environment_steps),
     )
     write_whole(path, buffer.getvalue())
 
@@ -66,6 +70,9 @@ def load_episode(path: Path) -> Episode:
                 reward=file["reward"],
                 terminated=bool(file["terminated"]),
                 truncated=bool(file["truncated"]),
+                environment_steps=int(file["environment_steps"])
+                if "environment_steps" in file.files
+                else -1,
             )
     except UserError:
         raise

@@ -51,7 +51,9 @@ class ControllerNode(RobustLifecycleNode):
         """Declare parameters; all else waits for the transition configure."""
         super().__init__("controller")
         self.exit_code: int | None = None
-        self._node_settings = NodeSettings(self, ("seed", "model", "controller"))
+        self._node_settings = NodeSettings(
+            self, ("seed", "model", "controller", "training.exploration_noise")
+        )
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._settings = Settings()
         self._bundle: Bundle | None = None
@@ -133,6 +135,8 @@ class ControllerNode(RobustLifecycleNode):
             seed=self._settings.seed,
             clock=time.monotonic,
             notify=self._plan_ready.trigger,
+            exploration_noise=self._settings.training.exploration_noise
+            * self._settings.controller.explore,
         )
         if self._bundle is not None:
             try:

@@ -53,6 +53,7 @@ LATCHED = QoSProfile(
 """For what a late joiner must know."""
 
 _STEP_SIZES = {"stamp": 2, "index": 1, "reward": 1, "terminated": 1, "truncated": 1}
+_OPTIONAL_PART = "environment_steps"
 _STEP_PARTS = ("stamp", "index", "observation", "action", "reward", "terminated", "truncated")
 
 
@@ -105,8 +106,9 @@ def step_message(step: Step) -> Float64MultiArray:
         "reward": [step.reward],
         "terminated": [float(step.terminated)],
         "truncated": [float(step.truncated)],
+        _OPTIONAL_PART: [step.environment_steps],
     }
-    return _message([(name, np.asarray(parts[name], dtype=np.float64)) for name in _STEP_PARTS])
+    return _message([(name, np.asarray(part, dtype=np.float64)) for name, part in parts.items()])
 
 
 def read_step(message: Float64MultiArray) -> Step:
@@ -130,7 +132,7 @@ def read_step(message: Float64MultiArray) -> Step:
     missing = [name for name in _STEP_PARTS if name not in parts]
     if missing:
         raise UserError(f"step: no part {missing} in the layout, found {sorted(parts)}")
-    for name in _STEP_PARTS:
+    for name in {*_STEP_PARTS, _OPTIONAL_PART} & set(parts):
         if not np.isfinite(parts[name]).all():
             raise UserError(f"step: found {name} {parts[name]}, expected finite numbers")
     for name, size in _STEP_SIZES.items():
@@ -145,7 +147,15 @@ def read_step(message: Float64MultiArray) -> Step:
         terminated=bool(parts["terminated"][0]),
         truncated=bool(parts["truncated"][0]),
         stamp_ns=int(seconds) * 10**9 + int(nanoseconds),
+        environment_steps=_environment_steps(parts),
     )
+
+
+def _environment_steps(parts: Mapping[str, NDArray[np.float64]]) -> int:
+    """The optional part; without it, one for each action."""
+    if len(parts.get(_OPTIONAL_PART, ())) == 1:
+        return int(parts[_OPTIONAL_PART][0])
+    return int(parts["index"][0] > 0)
 
 
 def stamp_text(stamp_ns: int) -> str:

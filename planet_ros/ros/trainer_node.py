@@ -144,12 +144,14 @@ class TrainerNode(Node):
         if self._session.finished:
             return
         if step.index > 0:
-            self._progress.advance()
+            self._progress.advance(step.environment_steps)
         missing = self._session.missing_steps
         if self._session.add(step):
             self._work = self._worker.submit(self._fit)
             self._work.add_done_callback(lambda _: self._work_done.trigger())
-        elif step.index > 0 and self._settings.pauses_at(self._session.steps, step.last):
+        elif step.index > 0 and self._settings.pauses_at(
+            self._session.steps, step.environment_steps, step.last
+        ):
             self._let_simulation_go_on()
         if self._session.missing_steps > missing:
             self.get_logger().warn(

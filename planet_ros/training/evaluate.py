@@ -39,6 +39,7 @@ class EvaluationResult:
             "mean": float(np.mean(self.returns)),
             "worst": min(self.returns),
             "steps": self.steps,
+            "decisions": len(self.tick_s),
             "tick_ms": {
                 "p50": round(float(p50), 3),
                 "p99": round(float(p99), 3),
@@ -120,7 +121,7 @@ def evaluate(
     """
     check_fits(bundle, environment)
     agent = Agent.of(bundle, seed, planner)
-    returns, ticks = [], []
+    returns, ticks, steps = [], [], 0
     for index in range(episodes):
         agent.reset(seed=seed + index)
         step = environment.reset(seed=seed + index)
@@ -131,6 +132,7 @@ def evaluate(
             ticks.append(time.perf_counter() - began)
             step = environment.step(plan.actions[0])
             total += step.reward
+            steps += step.environment_steps
         returns.append(total)
         after_episode(index, total)
-    return EvaluationResult(returns=returns, steps=len(ticks), tick_s=ticks)
+    return EvaluationResult(returns=returns, steps=steps, tick_s=ticks)

@@ -27,8 +27,6 @@ from planet_ros.models.contract import TorchBatch
 from planet_ros.training.checkpoint import load_checkpoint, save_checkpoint
 from planet_ros.training.run import RunFolder
 
-MODEL_KIND = "ensemble"
-
 
 @dataclass(frozen=True)
 class FitResult:
@@ -79,6 +77,7 @@ class Learner:
         self._rng = np.random.default_rng([settings.seed, _SAMPLING_STREAM])
         self.store = EpisodeStore(run.episodes, capacity_steps=settings.data.capacity_steps)
         self.environment_steps = 0
+        self.decisions = 0
         self.episodes = 0
         self.fits = 0
         self._judged_steps = 0
@@ -90,10 +89,11 @@ class Learner:
     def _resume(self) -> None:
         state = load_checkpoint(self.run.checkpoint, self.model, self._optimizer)
         self.environment_steps = state["environment_steps"]
+        self.decisions = state["decisions"]
         self.episodes = state["episodes"]
         self.fits = state["fits"]
         self._rng.bit_generator.state = state["sampling"]
-        self._judged_steps = self.environment_steps
+        self._judged_steps = self.decisions
 
     def add(self, episode: Episode) -> None:
         """Keep an episode, on disk too.
@@ -103,7 +103,8 @@ class Learner:
         """
         self.store.add(episode)
         self.episodes += 1
-        self.environment_steps += len(episode)
+        self.environment_steps += episode.environment_steps
+        self.decisions += len(episode)
 
     def fit(
         self,
@@ -123,7 +124,7 @@ class Learner:
         training = self.settings.training
         episodes = [*self.store.episodes, *([ongoing] if ongoing else [])]
         before = copy.deepcopy((self.model.state_dict(), self._optimizer.state_dict()))
-        taken = self.environment_steps + len(ongoing or ())
+        taken = self.decisions + len(ongoing or ())
         one_step, horizon = self._errors_on_unseen(episodes, taken)
         self.model.fit_normalization(episodes)
         sampler = SequenceSampler(episodes, training.sequence_length)
@@ -210,7 +211,7 @@ class Learner:
             "horizon_reward_error": result.horizon_reward_error if result else None,
         }
         return {
-            "model_kind": MODEL_KIND,
+            "model_kind": self.settings.world_model.kind,
             "horizon": self.settings.planner.horizon,
             "control_period_s": self._period,
             "observation": [{"name": "observation", "shape": [shapes.observation]}],
@@ -228,6 +229,7 @@ class Learner:
                 "wrappers": list(environment.wrappers),
             },
             "environment_steps": self.environment_steps,
+            "decisions": self.decisions,
             "episodes": self.episodes,
             "seed": self.settings.seed,
             "evaluation": evaluation.model_copy(update=errors),
@@ -241,6 +243,7 @@ class Learner:
             self._optimizer,
             {
                 "environment_steps": self.environment_steps,
+                "decisions": self.decisions,
                 "episodes": self.episodes,
                 "fits": self.fits,
                 "sampling": self._rng.bit_generator.state,
@@ -257,6 +260,8 @@ _SAMPLING_STREAM = 1  # apart from the streams of actions and planning, which us
 
 def make_model(settings: Settings, shapes: Shapes) -> WorldModel:
     """The world model that settings describe."""
+    if settings.world_model.kind == "rssm":
+        return Rssm(shapes, settings.rssm, settings.world_model.predict_continue)
     return Ensemble(shapes, settings.world_model)
 
 

@@ -54,7 +54,7 @@ def train(settings: Settings) -> RunFolder:
 
 def _learn(session: Session, environment: Environment, progress: Progress) -> None:
     seed = session.settings.seed
-    agent = None if session.random else Agent.of(session.learner.export(), seed)
+    agent = None if session.random else _with_model(None, session.learner.export(), session)
     while not session.finished:
         episode = session.learner.episodes
         if agent is not None:
@@ -67,15 +67,17 @@ def _learn(session: Session, environment: Environment, progress: Progress) -> No
             else:
                 action = agent.act(step.observation).actions[0]
             step = environment.step(action)
-            progress.advance()
+            progress.advance(step.environment_steps)
             if session.add(step):
-                agent = _with_model(agent, session.fit(), seed)
+                agent = _with_model(agent, session.fit(), session)
 
 
-def _with_model(agent: Agent | None, bundle: Bundle, seed: int) -> Agent:
+def _with_model(agent: Agent | None, bundle: Bundle, session: Session) -> Agent:
     """The agent with a newly fitted model, its warm start and random numbers kept."""
     if agent is None:
-        return Agent.of(bundle, seed)
+        settings = session.settings
+        noise = settings.training.exploration_noise
+        return Agent.of(bundle, settings.seed, exploration_noise=noise)
     agent.model = bundle.model
     return agent
 

@@ -21,6 +21,7 @@ from planet_ros.data import Episode, EpisodeBuilder, Step
 from planet_ros.environment import EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.models import Shapes
+from planet_ros.planning.noise import colored_noise
 from planet_ros.training.learner import FitResult, Learner
 from planet_ros.training.report import plot_learning_curves
 from planet_ros.training.run import RunFolder
@@ -28,6 +29,9 @@ from planet_ros.training.run import RunFolder
 _ACTION_STREAM = 0
 """Random actions come from ``default_rng([seed, stream, episode, index])``, so that a run that is
 resumed, or whose steps come over a network, draws the same ones."""
+
+_NOISE_STEPS = 1000
+"""Length of an episode's coloured noise, which then repeats."""
 
 
 class Session:
@@ -69,12 +73,13 @@ class Session:
         self._shapes = shapes
         self._say = say
         self._builder = EpisodeBuilder()
+        self._noise: tuple[int, NDArray[np.floating]] | None = None
         self._random_episode = self.random
 
     @property
     def steps(self) -> int:
         """Environment steps so far, those of the episode under way too."""
-        return self.learner.environment_steps + len(self._builder)
+        return self.learner.environment_steps + self._builder.environment_steps
 
     @property
     def random(self) -> bool:
@@ -92,9 +97,17 @@ class Session:
         return self._builder.missing_steps
 
     def random_action(self, episode: int, index: int) -> NDArray[np.float32]:
-        """The random action (A,) of a step."""
-        rng = np.random.default_rng([self.settings.seed, _ACTION_STREAM, episode, index])
-        return rng.uniform(self._shapes.low, self._shapes.high).astype(np.float32)
+        """The random action (A,) of a step: uniform, or a part of the episode's coloured noise."""
+        low, high, seed = self._shapes.low, self._shapes.high, self.settings.seed
+        beta = self.settings.training.random_noise_beta
+        if beta == 0:
+            rng = np.random.default_rng([seed, _ACTION_STREAM, episode, index])
+            return rng.uniform(low, high).astype(np.float32)
+        if self._noise is None or self._noise[0] != episode:
+            rng = np.random.default_rng([seed, _ACTION_STREAM, episode])
+            self._noise = episode, colored_noise(beta, (1, _NOISE_STEPS, len(low)), rng)[0]
+        noise = self._noise[1][index % _NOISE_STEPS]
+        return np.clip((low + high) / 2 + (high - low) / 2 * noise, low, high).astype(np.float32)
 
     def add(self, step: Step) -> bool:
         """Take in a step.
@@ -116,7 +129,7 @@ class Session:
             self._keep_cut()
         if step.index == 0:
             return False
-        pauses = training.pauses_at(self.steps, step.last) or self.finished
+        pauses = training.pauses_at(self.steps, step.environment_steps, step.last) or self.finished
         return pauses and self.steps >= min(training.random_steps, training.steps)
 
     def _check(self, step: Step) -> None:
@@ -194,7 +207,7 @@ class Session:
                 "kind": "episode",
                 "episode": self.learner.episodes - 1,
                 "environment_steps": self.learner.environment_steps,
-                "length": len(episode),
+                "decisions": len(episode),
                 "return": episode.total_reward,
                 "random": random,
                 "terminated": episode.terminated,
@@ -203,7 +216,7 @@ class Session:
         )
         self._say(
             f"episode {self.learner.episodes}: return {episode.total_reward:.1f} in "
-            f"{len(episode)} steps{' (random actions)' if random else ''}"
+            f"{episode.environment_steps} steps{' (random actions)' if random else ''}"
         )
 
     def _record_fit(self, result: FitResult, seconds: float) -> None:

@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "planning": set(),
     "data": {"errors", "files"},
     "environment": {"config", "data", "errors"},
+    "wrappers": {"environment"},
     "models": {"config", "data", "errors"},
     "bundle": {"config", "errors", "files", "models"},
     "control": {"bundle", "config", "errors", "planning"},

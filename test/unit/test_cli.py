@@ -243,12 +243,12 @@ class TestEvaluate:
     ) -> None:
         arguments = ["--model", tiny_run / "model", "--episodes", "3", "--json"]
         result = json.loads(prints("evaluate", *arguments).splitlines()[-1])
-        assert set(result) == {"returns", "mean", "worst", "steps", "tick_ms"}
+        assert set(result) == {"returns", "mean", "worst", "steps", "decisions", "tick_ms"}
         assert set(result["tick_ms"]) == {"p50", "p99", "max"}
         assert len(result["returns"]) == 3
         assert result["mean"] == pytest.approx(sum(result["returns"]) / 3)
         assert result["worst"] == min(result["returns"])
-        assert result["steps"] == 60
+        assert result["steps"] == result["decisions"] == 60
         assert 0 < result["tick_ms"]["p50"] <= result["tick_ms"]["p99"] <= result["tick_ms"]["max"]
 
     def test_episode_i_starts_from_seed_plus_i(

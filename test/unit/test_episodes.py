@@ -192,6 +192,7 @@ class TestStore:
                 "terminated": ((), "bool"),
                 "truncated": ((), "bool"),
                 "version": ((), "int64"),
+                "environment_steps": ((), "int64"),
             }
             np.testing.assert_array_equal(file["observation"][:, 0], 7)
             assert bool(file["terminated"])

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMON = {"params_file", "namespace", "use_sim_time", "log_level", "seed"}
 ARGUMENTS = {
     "sim.launch.py": COMMON | {"env_id", "mode", "wait_for_learner"},
-    "control.launch.py": COMMON | {"autostart", "model", "trigger"},
+    "control.launch.py": COMMON | {"autostart", "explore", "model", "trigger"},
     "learn.launch.py": COMMON | {"env_id", "output", "steps"},
 }
 EXECUTABLES = {
@@ -126,6 +126,7 @@ def test_learning_runs_in_lock_step() -> None:
     assert ast.literal_eval(sim["mode"]) == "lock_step"
     assert ast.literal_eval(sim["wait_for_learner"]) == "true"
     assert ast.literal_eval(control["trigger"]) == "observation"
+    assert ast.literal_eval(control["explore"]) == "true"
 
 
 @pytest.fixture

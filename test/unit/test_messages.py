@@ -136,6 +136,10 @@ def parts_of(message: Float64MultiArray) -> list[tuple[str, list[float]]]:
     return parts
 
 
+PARTS = [label for label, _ in parts_of(a_step())]
+REQUIRED = [label for label in PARTS if label != "environment_steps"]
+
+
 def message_of(parts: list[tuple[str, list[float]]]) -> Float64MultiArray:
     message = Float64MultiArray(data=[value for _, values in parts for value in values])
     message.layout.dim = [
@@ -160,14 +164,22 @@ def test_parts_of_a_step_may_come_in_any_order_with_others_between() -> None:
     assert (found.terminated, found.truncated) == (True, False)
 
 
-@pytest.mark.parametrize("part", [label for label, _ in parts_of(a_step())])
+@pytest.mark.parametrize("repeat", [None, 1, 4])
+def test_steps_of_the_environment_are_one_unless_it_is_said(repeat: int | None) -> None:
+    parts = [(label, values) for label, values in parts_of(a_step()) if label in REQUIRED]
+    if repeat is not None:
+        parts.append(("environment_steps", [float(repeat)]))
+    assert read_step(message_of(parts)).environment_steps == (repeat or 1)
+
+
+@pytest.mark.parametrize("part", REQUIRED)
 def test_step_that_lacks_a_part_is_refused(part: str) -> None:
     parts = [(label, values) for label, values in parts_of(a_step()) if label != part]
     with pytest.raises(UserError, match=rf"no part \['{part}'\] in the layout, found \['"):
         read_step(message_of(parts))
 
 
-@pytest.mark.parametrize("part", [label for label, _ in parts_of(a_step())])
+@pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_step_with_a_number_that_is_not_finite_is_refused(part: str, value: float) -> None:
     size = len(dict(parts_of(a_step()))[part])

@@ -23,7 +23,7 @@ from planet_ros.ros.parameters import NodeSettings
 pytestmark = pytest.mark.ros
 
 ALL = ("seed", "model", "env_id", "env_kwargs", "env_modules", "env_wrappers")
-SECTIONS = ("bridge", "data", "world_model", "training", "planner", "controller")
+SECTIONS = ("bridge", "data", "world_model", "rssm", "training", "planner", "controller")
 SCHEMA = {setting.name: setting for setting in schema()}
 
 

@@ -191,13 +191,15 @@ def test_fit_is_due(
 
 
 @pytest.mark.parametrize(
-    ("every", "steps", "ended", "pauses"),
+    ("every", "steps", "newest", "ended", "pauses"),
     [
-        (0, 20, True, True),
-        (0, 20, False, False),
-        (10, 20, False, True),
-        (10, 25, True, False),
-        (10, 25, False, False),
+        (0, 20, 1, True, True),
+        (0, 20, 1, False, False),
+        (10, 20, 1, False, True),
+        (10, 25, 1, True, False),
+        (10, 25, 1, False, False),
+        (10, 21, 2, False, True),  # two steps for a decision, over the mark
+        (10, 22, 2, False, False),
     ],
 )
 def test_pauses_after_episodes_or_after_every_so_many_steps(
@@ -205,11 +207,12 @@ def test_pauses_after_episodes_or_after_every_so_many_steps(
     tiny_settings: MakeSettings,
     every: int,
     steps: int,
+    newest: int,
     ended: bool,
     pauses: bool,
 ) -> None:
     training = tiny_settings(tmp_path, {"training.update_every_steps": every}).training
-    assert training.pauses_at(steps, ended) is pauses
+    assert training.pauses_at(steps, newest, ended) is pauses
 
 
 def test_fit_in_the_middle_of_an_episode_learns_from_it_too(
@@ -306,7 +309,7 @@ def test_episodes_are_recorded_with_their_return(
             "kind": "episode",
             "episode": 0,
             "environment_steps": 3,
-            "length": 3,
+            "decisions": 3,
             "return": -3.0,
             "random": True,
             "terminated": True,

@@ -1,0 +1,382 @@
+"""The recurrent state-space model of PlaNet, for observations that are vectors.
+
+Hafner et al. 2019 (arXiv 1811.04551), section 3. The state has a deterministic part h, which
+remembers, and a stochastic part s, which can be several things at once::
+
+         a[t-1]              a[t]
+            ╲                  ╲               prior      p(s[t] | h[t])
+    h[t-1] ──► h[t] ────────────► h[t+1]       posterior  q(s[t] | h[t], o[t])
+            ╱   │ ╲            ╱   │ ╲         decoder    p(o[t] | h[t], s[t])
+    s[t-1] ┘    ▼  ╲          ╱    ▼  ╲        reward     p(r[t] | h[t], s[t])
+              s[t] ─┼────────┘   s[t+1]─┼──► o[t+1], r[t+1]
+                ▲   └──► o[t], r[t]  ▲
+               o[t]                 o[t+1]     ▲ only while filtering; imagination has the prior
+
+Here r[t] is the reward of the step that led to o[t]. `path: stochastic` leaves h out (a
+state-space model), `path: deterministic` makes s a function without noise (a recurrent network):
+the paper's ablations, figure 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from planet_ros.data import Episode
+from planet_ros.models.contract import Shapes, TorchBatch, WorldModel
+from planet_ros.models.ensemble import _ACTIVATIONS, _spread
+from planet_ros.models.objective import (
+    Gaussian,
+    balanced_kl,
+    gaussian_error,
+    latent_overshooting,
+    with_free_nats,
+)
+
+if TYPE_CHECKING:
+    from planet_ros.config import RssmSettings
+
+Activation = Callable[[Tensor], Tensor]
+
+
+class Rssm(WorldModel):
+    """Filters with the posterior, imagines with the prior; means only, samples only in `loss`.
+
+    The belief (B,) is the deterministic state followed by the mean of the latent; with `path:
+    stochastic` the latter alone.
+    """
+
+    def __init__(
+        self, shapes: Shapes, settings: RssmSettings, predict_continue: bool = False
+    ) -> None:
+        """Make the networks with random weights from torch's global generator.
+
+        Args:
+            shapes: Sizes and bounds of the environment.
+            settings: Of the model.
+            predict_continue: Whether it learns the probability that an episode goes on.
+        """
+        super().__init__()
+        self.shapes = shapes
+        self.settings = settings
+        self._predicts_continue = predict_continue
+        self._recurrent = settings.path != "stochastic"
+        self._noisy = settings.path != "deterministic"
+        self._deterministic = settings.deterministic_size if self._recurrent else 0
+        self._activation = _ACTIVATIONS[settings.activation]
+        self.belief_size = self._deterministic + settings.stochastic_size
+
+        latent, hidden = settings.stochastic_size, settings.hidden_size
+        context = self._deterministic or hidden
+        parameters = latent * (2 if self._noisy else 1)
+        self.transition = _Dense(latent + shapes.action, hidden)
+        if self._recurrent:
+            self.gates = _Dense(hidden + self._deterministic, 3 * self._deterministic)
+        self.prior_hidden = _Dense(context, hidden)
+        self.prior_output = _Dense(hidden, parameters)
+        self.encoder = _Dense(shapes.observation, hidden)
+        self.posterior_hidden = _Dense(context + hidden, hidden)
+        self.posterior_output = _Dense(hidden, parameters)
+        self.decoder = _Head(self.belief_size, hidden, shapes.observation, self._activation)
+        self.reward = _Head(self.belief_size, hidden, 1, self._activation)
+        if self._predicts_continue:
+            self.continuation = _Head(self.belief_size, hidden, 1, self._activation)
+
+        # As in the ensemble, scales are factors and never quotients, for the sake of the export.
+        low, high = torch.from_numpy(shapes.low), torch.from_numpy(shapes.high)
+        self.register_buffer("observation_mean", torch.zeros(shapes.observation))
+        self.register_buffer("observation_factor", torch.ones(shapes.observation))
+        self.register_buffer("action_mean", (low + high) / 2)
+        self.register_buffer("action_factor", 2 / (high - low))
+        self.register_buffer("reward_mean", torch.zeros(()))
+        self.register_buffer("reward_std", torch.ones(()))
+        self._samples = settings.disagreement_samples if self._noisy else 0
+        if self._samples:
+            noise = torch.randn(self._samples, 1, latent)
+            self.register_buffer("disagreement_noise", noise)
+
+    observation_mean: Tensor
+    observation_factor: Tensor
+    action_mean: Tensor
+    action_factor: Tensor
+    reward_mean: Tensor
+    reward_std: Tensor
+    disagreement_noise: Tensor
+
+    def fit_normalization(self, episodes: Sequence[Episode]) -> None:
+        """Take means and standard deviations of observations and rewards from data."""
+        observation = np.concatenate([episode.observation for episode in episodes])
+        reward = np.concatenate([episode.reward for episode in episodes])
+        for buffer, value in (
+            (self.observation_mean, observation.mean(axis=0, dtype=np.float64)),
+            (self.observation_factor, 1 / _spread(observation)),
+            (self.reward_mean, reward.mean()),
+            (self.reward_std, _spread(reward)),
+        ):
+            buffer.copy_(torch.as_tensor(value, dtype=buffer.dtype))
+
+    def observe(self, belief: Tensor, action: Tensor, observation: Tensor) -> Tensor:
+        """Filter with means; see `WorldModel.observe`.
+
+        Before the first observation of an episode nothing was done: the action is then expected
+        to be the middle of its range, as it is at the start of the sequences in `loss`.
+        """
+        deterministic, latent = self._split(belief.unsqueeze(0))
+        drive = self._drive(self._normalized_action(action.unsqueeze(0)))
+        evidence = self._evidence(self._normalized_observation(observation.unsqueeze(0)))
+        deterministic, context = self._advance(deterministic, latent, drive)
+        mean = self._posterior(context, evidence).mean
+        return self._features(deterministic, mean).squeeze(0)
+
+    def imagine(self, belief: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Roll the prior's means forward; see `WorldModel.imagine`.
+
+        Disagreement is the standard deviation of the reward over latents drawn from each step's
+        prior, with noise that is the same in every call; zero where none are asked for.
+
+        The network is that of `_advance` and `_prior`, arranged for speed: the way from the
+        prior's hidden layer through its mean into the next transition is linear, so it is one
+        matrix; the actions' part of the transition is computed for all steps at once, and so are
+        the rewards.
+        """
+        horizon, candidates = actions.shape[1], actions.shape[0]
+        latent_size = self.settings.stochastic_size
+        of_latent = self.transition.weight[:latent_size]
+        of_action = self.action_factor[:, None] * self.transition.weight[latent_size:]
+        mean_weight = self.prior_output.weight[:, :latent_size]
+        mean_bias = self.prior_output.bias[:latent_size]
+        of_prior = mean_weight @ of_latent
+        bias = self.transition.bias - self.action_mean @ of_action
+
+        deterministic, latent = self._split(belief.unsqueeze(0))
+        first = latent @ of_latent + bias
+        drive = (actions.transpose(0, 1) @ of_action + (mean_bias @ of_latent + bias)).unbind()
+        contexts, hiddens = [], []
+        for step in range(horizon):
+            if step == 0:
+                drive_now = actions[:, 0] @ of_action + first
+            else:
+                drive_now = torch.addmm(drive[step], hiddens[-1], of_prior)
+            context = self._activation(drive_now)
+            if self._recurrent:
+                if step == 0:
+                    deterministic = deterministic.expand(candidates, -1)
+                deterministic = context = self._recur(deterministic, context)
+            contexts.append(context)
+            hiddens.append(self._activation(self.prior_hidden(context)))
+
+        prior = self._gaussian(self.prior_output(torch.cat(hiddens)))
+        state = torch.cat(contexts)
+        features = self._features(state, prior.mean)
+        rewards = self._in_units(self.reward(features)).reshape(horizon, candidates).T
+        if self._predicts_continue:
+            continues = torch.sigmoid(self.continuation(features)).reshape(horizon, candidates).T
+        else:
+            continues = torch.ones_like(rewards)
+        if self._samples:
+            latents = prior.mean + prior.std * self.disagreement_noise
+            sampled = self._features(state.expand(self._samples, -1, -1), latents)
+            each = self._in_units(self.reward(sampled)).squeeze(-1)
+            deviation = (each - each.mean(dim=0)).square().mean(dim=0).sqrt()
+            disagreement = deviation.reshape(horizon, candidates).T
+        else:
+            disagreement = torch.zeros_like(rewards)
+        return rewards, continues, disagreement
+
+    def batch_dimensions(self, batch_size: int) -> tuple[int, ...]:
+        """(B,): sequences from the start of which the belief is built up."""
+        return (batch_size,)
+
+    def loss(self, batch: TorchBatch, loss_steps: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Negative evidence lower bound of each step (equation 3), with latent overshooting.
+
+        Args:
+            batch: Sequences of L steps, (B, L + 1, O) observations. Filtering starts with a belief
+                of zeros and the action in the middle of its range; the first observation is
+                reconstructed, but no reward is scored there.
+            loss_steps: Ignored: the loss always covers whole sequences.
+
+        Returns:
+            The loss, and its parts, each a mean over steps, in nats: errors of observation and
+            reward without their constants, the KL and the overshooting KL without their weights.
+        """
+        size, length = batch.observation.shape[0], batch.observation.shape[1]
+        noise = torch.randn(
+            length, size, self.settings.stochastic_size, device=batch.observation.device
+        )
+        return self._loss(batch, noise)
+
+    def _loss(self, batch: TorchBatch, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """`loss` with the noise (L + 1, B, S) of the posterior's samples given."""
+        settings = self.settings
+        observation = self._normalized_observation(batch.observation.transpose(0, 1))
+        action = self._normalized_action(batch.action.transpose(0, 1))
+        reward = ((batch.reward - self.reward_mean) / self.reward_std).T
+        drive = self._drive(torch.cat([torch.zeros_like(action[:1]), action]))
+
+        states, contexts, latents, posterior = self._filter(drive, observation, noise)
+        prior = self._prior(contexts)
+        features = self._features(states, latents)
+        observation_loss = gaussian_error(
+            self.decoder(features), observation, settings.observation_std
+        ).mean()
+        reward_loss = gaussian_error(
+            self.reward(features[1:]), reward[..., None], settings.reward_std
+        ).mean()
+        kl = self._divergence(posterior, prior).mean()
+        loss = observation_loss + reward_loss + settings.kl_weight * kl
+        metrics = {"observation_loss": observation_loss, "reward_loss": reward_loss, "kl": kl}
+        if self._predicts_continue:
+            continue_loss = F.binary_cross_entropy_with_logits(
+                self.continuation(features[1:]).squeeze(-1), batch.continues.T
+            )
+            loss = loss + continue_loss
+            metrics["continue_loss"] = continue_loss
+        if settings.overshooting_distance > 1:
+            overshooting_kl = latent_overshooting(
+                self._prior_step,
+                features,
+                drive[1:],
+                posterior,
+                settings.overshooting_distance,
+                self._divergence,
+            )
+            loss = loss + settings.kl_weight * settings.overshooting_weight * overshooting_kl
+            metrics["overshooting_kl"] = overshooting_kl
+        metrics = {"loss": loss, **metrics}
+        return loss, {name: value.detach() for name, value in metrics.items()}
+
+    def _filter(
+        self, drive: Tensor, observation: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Gaussian]:
+        """Deterministic states, contexts, latents and posteriors after each observation."""
+        evidence = self._evidence(observation)
+        deterministic, latent = self._split(
+            torch.zeros(drive.shape[1], self.belief_size, device=drive.device)
+        )
+        states, contexts, latents, means, stds = [], [], [], [], []
+        for drive_now, evidence_now, noise_now in zip(
+            drive.unbind(), evidence.unbind(), noise.unbind(), strict=True
+        ):
+            deterministic, context = self._advance(deterministic, latent, drive_now)
+            mean, std = self._posterior(context, evidence_now)
+            latent = torch.addcmul(mean, std, noise_now) if self._noisy else mean
+            states.append(deterministic)
+            contexts.append(context)
+            latents.append(latent)
+            means.append(mean)
+            stds.append(std)
+        posterior = Gaussian(torch.stack(means), torch.stack(stds))
+        return torch.stack(states), torch.stack(contexts), torch.stack(latents), posterior
+
+    def _prior_step(self, features: Tensor, drive: Tensor) -> tuple[Tensor, Gaussian]:
+        deterministic, latent = self._split(features)
+        deterministic, context = self._advance(deterministic, latent, drive)
+        prior = self._prior(context)
+        latent = prior.mean
+        if self._noisy:
+            latent = latent + prior.std * torch.randn_like(latent)
+        return self._features(deterministic, latent), prior
+
+    def _divergence(self, posterior: Gaussian, prior: Gaussian) -> Tensor:
+        # Without noise the posterior could meet the prior by shrinking: the prior alone learns.
+        balance = self.settings.kl_balance if self._noisy else 1.0
+        return with_free_nats(balanced_kl(posterior, prior, balance), self.settings.free_nats)
+
+    def _normalized_observation(self, observation: Tensor) -> Tensor:
+        return (observation - self.observation_mean) * self.observation_factor
+
+    def _normalized_action(self, action: Tensor) -> Tensor:
+        return (action - self.action_mean) * self.action_factor
+
+    def _in_units(self, reward: Tensor) -> Tensor:
+        return reward * self.reward_std + self.reward_mean
+
+    def _split(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        deterministic, latent = features.split(
+            [self._deterministic, self.settings.stochastic_size], dim=-1
+        )
+        return deterministic, latent
+
+    def _features(self, deterministic: Tensor, latent: Tensor) -> Tensor:
+        return torch.cat([deterministic, latent], dim=-1) if self._recurrent else latent
+
+    def _drive(self, action: Tensor) -> Tensor:
+        """Part of the transition's first layer that comes from the actions (normalised)."""
+        weight = self.transition.weight[self.settings.stochastic_size :]
+        return action @ weight + self.transition.bias
+
+    def _evidence(self, observation: Tensor) -> Tensor:
+        """Part of the posterior's hidden layer that comes from the observation (normalised)."""
+        encoded = self._activation(self.encoder(observation))
+        size = self.settings.hidden_size
+        return encoded @ self.posterior_hidden.weight[-size:] + self.posterior_hidden.bias
+
+    def _advance(
+        self, deterministic: Tensor, latent: Tensor, drive: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Next deterministic state, and the context that prior and posterior take.
+
+        The context is the deterministic state itself where there is one; otherwise the hidden
+        layer of the transition, of which nothing is carried on.
+        """
+        weight = self.transition.weight[: self.settings.stochastic_size]
+        hidden = self._activation(drive + latent @ weight)
+        if not self._recurrent:
+            return deterministic, hidden
+        deterministic = self._recur(deterministic, hidden)
+        return deterministic, deterministic
+
+    def _recur(self, deterministic: Tensor, hidden: Tensor) -> Tensor:
+        """A gated recurrent unit, its reset gate on the whole candidate: one product a step."""
+        gates = self.gates(torch.cat([hidden, deterministic], dim=-1))
+        reset, update, candidate = gates.split(self._deterministic, dim=-1)
+        candidate = torch.tanh(torch.sigmoid(reset) * candidate)
+        return deterministic + torch.sigmoid(update) * (candidate - deterministic)
+
+    def _prior(self, context: Tensor) -> Gaussian:
+        return self._gaussian(self.prior_output(self._activation(self.prior_hidden(context))))
+
+    def _posterior(self, context: Tensor, evidence: Tensor) -> Gaussian:
+        weight = self.posterior_hidden.weight[: -self.settings.hidden_size]
+        hidden = self._activation(evidence + context @ weight)
+        return self._gaussian(self.posterior_output(hidden))
+
+    def _gaussian(self, output: Tensor) -> Gaussian:
+        if not self._noisy:
+            return Gaussian(output, torch.ones_like(output))
+        mean, raw = output.split(self.settings.stochastic_size, dim=-1)
+        return Gaussian(mean, F.softplus(raw) + self.settings.min_std)
+
+
+class _Dense(nn.Module):
+    """A linear layer whose weight is (inputs, outputs), as products and slices want it."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        bound = 1 / np.sqrt(inputs)  # torch's own default for nn.Linear
+        self.weight = nn.Parameter(torch.empty(inputs, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if inputs.dim() == 2:
+            return torch.addmm(self.bias, inputs, self.weight)
+        return inputs @ self.weight + self.bias
+
+
+class _Head(nn.Module):
+    """A hidden layer and a linear one."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, activation: Activation) -> None:
+        super().__init__()
+        self.hidden = _Dense(inputs, hidden)
+        self.output = _Dense(hidden, outputs)
+        self._activation = activation
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.output(self._activation(self.hidden(inputs)))
