@@ -230,6 +230,7 @@ class GymBridge(Node):
 
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         response.success = True
+        self._single_step = False
         if request.data:
             self._paused, self._awaiting = True, False
         elif self._paused:
@@ -254,7 +255,13 @@ class GymBridge(Node):
             return response
         self._single_step, self._paused = True, False
         self._go_on()
-        response.message = "one step, as soon as a command comes"
+        if self._paused:  # nobody reads the steps
+            self._single_step = response.success = False
+        response.message = (
+            "one step, as soon as a command comes"
+            if response.success
+            else f"nobody reads '{STEP_TOPIC}' yet; try again"
+        )
         return response
 
 

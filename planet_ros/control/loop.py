@@ -8,7 +8,7 @@ timer:        tick ──► fresh? ──no──► safe command
                          │late
                          ▼ next tick
                        the entry of the last plan that is due now, at most max_missed of them,
-                       then the safe command
+                       then the safe command; one command a period, whatever becomes ready late
 
 observation:  one plan, one command for each observation, however long it takes
 ```
@@ -105,7 +105,15 @@ class _Job:
 
 
 class ControlLoop:
-    """Decides what to command, and when nothing but the safe command will do."""
+    """Decides what to command, and when nothing but the safe command will do.
+
+    Attributes:
+        bundle: The one in use.
+        limits: Of its actions.
+        planning: How long plans took.
+        counters: What happened so far.
+        failure: Why the newest plan failed; empty when it did not.
+    """
 
     def __init__(
         self,
@@ -143,6 +151,8 @@ class ControlLoop:
         self._plan_tick = 0
         self._tick = 0
         self._behind = False
+        self._sent_tick = -1
+        self.failure = ""
         self._stale = False
         self._forget = True
         self._answered: Command | None = None
@@ -267,6 +277,7 @@ class ControlLoop:
             failure = f"planning failed: {error}"
             self.counters.failed_plans += 1
             self._forget = True
+        self.failure = failure
         if job.outdated or self._newest is None:
             if not self._stale:
                 self._start()
@@ -275,6 +286,8 @@ class ControlLoop:
             self._plan, self._plan_tick = plan, job.tick
         if self._settings.trigger == "timer":
             self._behind = job.tick != self._tick
+            if self._sent_tick == self._tick:
+                return None  # this period has its command; the plan serves the next one
             return self._due(failure or "the plan was late" * self._behind)
         stamp_ns = job.observation.stamp_ns
         command = (
@@ -357,6 +370,7 @@ class ControlLoop:
 
     def _sent(self, command: Command, taken: bool = True) -> Command:
         self.counters.commands += 1
+        self._sent_tick = self._tick
         if taken and self._agent is not None and self._job is None:
             self._agent.last_action = command.action
         return command

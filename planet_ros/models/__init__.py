@@ -2,5 +2,6 @@
 
 from planet_ros.models.contract import Shapes, WorldModel
 from planet_ros.models.ensemble import Ensemble
+from planet_ros.models.rssm import Rssm
 
-__all__ = ["Ensemble", "Shapes", "WorldModel"]
+__all__ = ["Ensemble", "Rssm", "Shapes", "WorldModel"]

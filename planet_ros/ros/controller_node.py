@@ -99,6 +99,8 @@ class ControllerNode(RobustLifecycleNode):
     @logged
     def on_activate(self, state: LifecycleState) -> None:
         """Begin to act."""
+        self._last_command = self._last_sent_s = None
+        self._period, self._dropped = Latency(), 0
         self._loop = self._make_loop()
         self._start_timers()
 
@@ -185,7 +187,7 @@ class ControllerNode(RobustLifecycleNode):
         if hasattr(self, "_diagnostics_timer"):
             self.destroy_timer(self._diagnostics_timer)
             del self._diagnostics_timer
-        self._bundle = None
+        self._bundle, self._announced, self._load_error = None, None, ""
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────
 
@@ -227,10 +229,16 @@ class ControllerNode(RobustLifecycleNode):
         self._last_sent_s = now_s
         self._last_command = command
         if command.origin is Origin.SAFE:
-            self.get_logger().warn(
-                f"safe command {command.action.tolist()}: {command.reason}",
-                throttle_duration_sec=WARNING_PERIOD_S,
-            )
+            text = f"safe command {command.action.tolist()}: {command.reason}"
+            if self._waits_for_source(command):
+                self.get_logger().debug(text)
+            else:
+                self.get_logger().warn(text, throttle_duration_sec=WARNING_PERIOD_S)
+
+    def _waits_for_source(self, command: Command) -> bool:
+        """Whether nothing is wrong but that a lock-step source takes its time."""
+        lock_step = self._settings.controller.trigger == "observation"
+        return lock_step and self._loop is not None and not self._loop.failure
 
     # ── models ───────────────────────────────────────────────────────────────────────────────
 
@@ -257,6 +265,8 @@ class ControllerNode(RobustLifecycleNode):
         if self._loading is None or not self._loading.done():
             return
         loading, self._loading = self._loading, None
+        if not hasattr(self, "_in_use"):
+            return  # cleaned up in the meantime
         try:
             bundle = loading.result()
             if self._loop is not None:
@@ -309,9 +319,11 @@ class ControllerNode(RobustLifecycleNode):
         command = self._last_command
         if command is None:
             return DiagnosticStatus.OK, "waiting for an observation"
+        if self._loop.failure:
+            return DiagnosticStatus.ERROR, self._loop.failure
         if command.origin is Origin.SAFE:
-            failed = "planning failed" in command.reason
-            level = DiagnosticStatus.ERROR if failed else DiagnosticStatus.WARN
+            waits = self._waits_for_source(command)
+            level = DiagnosticStatus.OK if waits else DiagnosticStatus.WARN
             return level, f"safe command: {command.reason}"
         if command.origin is Origin.LATE_PLAN:
             return DiagnosticStatus.WARN, command.reason

@@ -22,7 +22,7 @@ from planet_ros.config import Settings
 from planet_ros.data import Episode, EpisodeStore, SequenceSampler
 from planet_ros.environment import EnvironmentSpec
 from planet_ros.errors import UserError
-from planet_ros.models import Ensemble, Shapes, WorldModel
+from planet_ros.models import Ensemble, Rssm, Shapes, WorldModel
 from planet_ros.models.contract import TorchBatch
 from planet_ros.training.checkpoint import load_checkpoint, save_checkpoint
 from planet_ros.training.run import RunFolder
