@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,17 @@ STATE_FILE = "state.json"
 
 
 def save_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+    path: Path,
+    modules: Mapping[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    state: dict[str, Any],
 ) -> None:
-    """Write model, optimizer, torch's random state and `state` (JSON values) as one."""
-    tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
+    """Write modules, optimizer, torch's random state and `state` (JSON values) as one."""
+    tensors = {
+        f"{prefix}/{name}": value
+        for prefix, module in modules.items()
+        for name, value in module.state_dict().items()
+    }
     for index, slots in optimizer.state_dict()["state"].items():
         for slot, value in slots.items():
             tensors[f"optimizer/{index}/{slot}"] = torch.as_tensor(value)
@@ -35,9 +43,9 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
+    path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
 ) -> dict[str, Any]:
-    """Read what `save_checkpoint` wrote into a model and optimizer made from the same settings.
+    """Read what `save_checkpoint` wrote into modules and optimizer made from the same settings.
 
     Returns:
         The `state` that was saved.
@@ -46,7 +54,8 @@ def load_checkpoint(
         UserError: A file is missing or damaged, or was written with other settings.
     """
     state, tensors = read_checkpoint(path)
-    load_model(path, model, tensors)
+    for prefix, module in modules.items():
+        _load_module(path, module, tensors, prefix)
     slots: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer/"):
@@ -72,19 +81,16 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise UserError(f"{path}: not a whole checkpoint: {error}") from None
 
 
-def load_model(path: Path, model: nn.Module, tensors: dict[str, np.ndarray]) -> None:
-    """Set a model's weights from a checkpoint's tensors.
-
-    Raises:
-        UserError: Names or shapes differ.
-    """
+def _load_module(
+    path: Path, module: nn.Module, tensors: Mapping[str, np.ndarray], prefix: str
+) -> None:
     weights = {
-        name.removeprefix("model/"): torch.from_numpy(value)
+        name.removeprefix(f"{prefix}/"): torch.from_numpy(value)
         for name, value in tensors.items()
-        if name.startswith("model/")
+        if name.startswith(f"{prefix}/")
     }
     try:
-        model.load_state_dict(weights)
+        module.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(
             f"{path}: was written with other world_model settings or another environment: {error}"

@@ -10,10 +10,12 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from planet_ros.bundle.export import BundleExporter
 from planet_ros.bundle.manifest import Evaluation
@@ -74,6 +76,9 @@ class Learner:
             lr=settings.training.learning_rate,
             weight_decay=settings.training.weight_decay,
         )
+        self._average = AveragedModel(
+            self.model, multi_avg_fn=get_ema_multi_avg_fn(settings.training.weight_averaging)
+        )
         self._rng = np.random.default_rng([settings.seed, _SAMPLING_STREAM])
         self.store = EpisodeStore(run.episodes, capacity_steps=settings.data.capacity_steps)
         self.environment_steps = 0
@@ -86,8 +91,18 @@ class Learner:
         if run.has_checkpoint:
             self._resume()
 
+    @property
+    def _modules(self) -> dict[str, nn.Module]:
+        """What a checkpoint holds."""
+        return {"model": self.model, "average": self._average}
+
+    @property
+    def averaged(self) -> WorldModel:
+        """The model with its weights averaged over the newest updates, which acts."""
+        return cast(WorldModel, self._average.module)
+
     def _resume(self) -> None:
-        state = load_checkpoint(self.run.checkpoint, self.model, self._optimizer)
+        state = load_checkpoint(self.run.checkpoint, self._modules, self._optimizer)
         self.environment_steps = state["environment_steps"]
         self.decisions = state["decisions"]
         self.episodes = state["episodes"]
@@ -123,7 +138,8 @@ class Learner:
         """
         training = self.settings.training
         episodes = [*self.store.episodes, *([ongoing] if ongoing else [])]
-        before = copy.deepcopy((self.model.state_dict(), self._optimizer.state_dict()))
+        states: tuple[Any, ...] = (*self._modules.values(), self._optimizer)
+        before = copy.deepcopy([one.state_dict() for one in states])
         taken = self.decisions + len(ongoing or ())
         one_step, horizon = self._errors_on_unseen(episodes, taken)
         self.model.fit_normalization(episodes)
@@ -144,14 +160,15 @@ class Learner:
             if training.gradient_clip:
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
             self._optimizer.step()
+            self._average.update_parameters(self.model)
             for name, value in metrics.items():
                 sums[name] = sums.get(name, torch.zeros(())) + value.cpu()
             progress(update + 1, training.updates)
         means = {name: float(value) / training.updates for name, value in sums.items()}
         weights_finite = all(bool(weight.isfinite().all()) for weight in self.model.parameters())
         if not (weights_finite and all(np.isfinite(list(means.values())))):
-            self.model.load_state_dict(before[0])
-            self._optimizer.load_state_dict(before[1])
+            for one, state in zip(states, before, strict=True):
+                one.load_state_dict(state)
             raise UserError(
                 f"training: the fit diverged, with a loss of {means}; a smaller "
                 f"training.learning_rate than {training.learning_rate:g} or a "
@@ -176,13 +193,13 @@ class Learner:
         errors = []
         with torch.no_grad():
             for start in starts[starts >= first]:
-                belief = self.model.observe(
-                    self.model.initial_belief().to(self._device),
+                belief = self.averaged.observe(
+                    self.averaged.initial_belief().to(self._device),
                     torch.zeros(newest.action.shape[1], device=self._device),
                     torch.from_numpy(newest.observation[start]).to(self._device),
                 )
                 actions = torch.from_numpy(newest.action[None, start : start + horizon])
-                rewards = self.model.imagine(belief, actions.to(self._device))[0][0]
+                rewards = self.averaged.imagine(belief, actions.to(self._device))[0][0]
                 errors.append(rewards.cpu().numpy() - newest.reward[start : start + horizon])
         if not errors:
             return None, None
@@ -199,8 +216,8 @@ class Learner:
         path = path or self.run.bundle
         if self._exporter is None:
             # Traced on the processor, where the graphs will run; the weights are copied.
-            self._exporter = BundleExporter(self.model.cpu(), self.settings.planner.horizon)
-            self.model.to(self._device)
+            self._exporter = BundleExporter(self.averaged.cpu(), self.settings.planner.horizon)
+            self._average.to(self._device)
         self._exporter.export(path, self._about(evaluation or Evaluation()))
         return load_bundle(path)
 
@@ -239,7 +256,7 @@ class Learner:
         """Write the checkpoint, from which the run can be continued."""
         save_checkpoint(
             self.run.checkpoint,
-            self.model,
+            self._modules,
             self._optimizer,
             {
                 "environment_steps": self.environment_steps,

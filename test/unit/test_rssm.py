@@ -515,8 +515,13 @@ class LinearGaussian:
                 state = state @ self.TURN.T + action[:, step] * self.PUSH + noise
         return np.stack(seen, axis=1).astype(np.float32), action.astype(np.float32)
 
-    def log_likelihood(self, observation: NDArray[Any], action: NDArray[Any]) -> float:
-        """Exact mean log p(o[0..L] | actions), by the Kalman filter, in nats a sequence."""
+    def log_likelihood(
+        self, observation: NDArray[Any], action: NDArray[Any], filtering: bool = True
+    ) -> float:
+        """Exact mean log p(o[0..L] | actions) by the Kalman filter, in nats a step.
+
+        Without filtering: of each observation by itself, Σ log p(o[t] | actions).
+        """
         mean, cover = np.zeros((len(observation), 2)), np.eye(2)
         total = np.zeros(len(observation))
         for step in range(self.LENGTH + 1):
@@ -526,20 +531,20 @@ class LinearGaussian:
             variance = cover[0, 0] + self.SENSOR
             error = observation[:, step, 0] - mean[:, 0]
             total += -0.5 * (error**2 / variance + np.log(2 * np.pi * variance))
+            if not filtering:
+                continue
             gain = cover[:, 0] / variance
             mean = mean + error[:, None] * gain
             cover = cover - np.outer(gain, cover[0])
-        return float(total.mean())
+        return float(total.mean()) / (self.LENGTH + 1)
 
 
-@pytest.mark.parametrize("path", ["both", "stochastic"])
-def test_bound_stays_below_the_exact_likelihood_and_comes_close(path: str) -> None:
+def test_bound_stays_below_the_exact_likelihood_and_comes_close() -> None:
     system, rng = LinearGaussian(), np.random.default_rng(0)
     settings = RssmSettings(
         deterministic_size=24,
         stochastic_size=3,
         hidden_size=24,
-        path=path,
         kl_weight=1.0,
         min_std=0.01,
         observation_std=0.2,
@@ -557,23 +562,25 @@ def test_bound_stays_below_the_exact_likelihood_and_comes_close(path: str) -> No
     with torch.no_grad():
         model.observation_factor.fill_(1 / float(seen.std()))
     exact = system.log_likelihood(seen, held_out.action.numpy())
-    steps = system.LENGTH + 1
+    without_memory = system.log_likelihood(seen, held_out.action.numpy(), filtering=False)
 
     def bound() -> float:
+        """In nats a step and in the observation's units, with the constants that the loss omits."""
         with torch.no_grad():
             _, metrics = model.loss(held_out, 1)
         constant = np.log(settings.observation_std * np.sqrt(2 * np.pi)) + np.log(seen.std())
-        return -steps * float(metrics["observation_loss"] + metrics["kl"] + constant)
+        return -float(metrics["observation_loss"] + metrics["kl"] + constant)
 
     bounds = [bound()]
-    batches = iter(lambda: batch(64), None)
-    for _ in range(3):
-        train(model, batches, 200)
+    for _ in range(2):
+        train(model, iter(lambda: batch(64), None), 250)
         bounds.append(bound())
     # Not even a perfect model can beat the truth on fresh data, but for the chance of the draw.
-    assert all(value <= exact + 0.02 * steps for value in bounds), (bounds, exact)
-    print(path, [round(value / steps, 3) for value in bounds], exact / steps)
-    assert bounds[-1] >= exact - 0.15 * steps, (bounds, exact)
+    assert all(value <= exact + 0.01 for value in bounds), (bounds, exact)
+    # The posterior sees no observations to come, so that the bound cannot be quite tight.
+    assert bounds[-1] >= exact - 0.2, (bounds, exact)
+    assert bounds[-1] >= without_memory + 0.3, (bounds, without_memory)
+    print(bounds, exact, without_memory)
 
 
 def turning(rng: np.random.Generator, count: int, length: int = 16) -> TorchBatch:

@@ -439,10 +439,12 @@ class TestCheckpoint:
         model, optimizer = pair()
         for _ in range(3):
             learn(model, optimizer)
-        save_checkpoint(tmp_path / "c", model, optimizer, {"steps": 3})
+        save_checkpoint(tmp_path / "c", {"model": model}, optimizer, {"steps": 3})
         expected = [learn(model, optimizer) for _ in range(3)]
         other_model, other_optimizer = pair()
-        assert load_checkpoint(tmp_path / "c", other_model, other_optimizer) == {"steps": 3}
+        assert load_checkpoint(tmp_path / "c", {"model": other_model}, other_optimizer) == {
+            "steps": 3
+        }
         assert [learn(other_model, other_optimizer) for _ in range(3)] == expected
 
 
