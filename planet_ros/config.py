@@ -160,7 +160,7 @@ class RssmSettings(Section):
     path: Literal["both", "stochastic", "deterministic"] = Field(
         "both",
         description="both: PlaNet's model. stochastic, deterministic: its ablations, a state-space "
-        "model without a deterministic state, and a recurrent network without a latent.",
+        "model without a deterministic state, and a recurrent network whose latent has no noise.",
     )
     observation_std: float = Field(
         0.1,

@@ -11,7 +11,7 @@ notebook's `DynamicsModel`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -21,13 +21,7 @@ from torch.nn import functional as F
 from planet_ros.config import WorldModelSettings
 from planet_ros.data import Episode
 from planet_ros.models.contract import Shapes, TorchBatch, WorldModel
-
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "silu": F.silu,
-    "relu": F.relu,
-    "tanh": torch.tanh,
-    "elu": F.elu,
-}
+from planet_ros.models.parts import ACTIVATIONS, spread
 
 # Log-variances of the Gaussian heads, in normalised units: from a thousandth of the data's spread
 # to a little more than all of it. Unbounded, a head that has seen little collapses (Chua et al.
@@ -44,7 +38,7 @@ class Ensemble(WorldModel):
         self.shapes = shapes
         self.belief_size = shapes.observation
         self.members = settings.members
-        self._activation = _ACTIVATIONS[settings.activation]
+        self._activation = ACTIVATIONS[settings.activation]
         self._predicts_change = settings.target == "change"
         self._gaussian = settings.head == "gaussian"
         self._predicts_continue = settings.predict_continue
@@ -93,9 +87,9 @@ class Ensemble(WorldModel):
         predicted = after - before if self._predicts_change else after
         target = np.concatenate([predicted, reward], axis=1)
         self._set("observation_mean", before.mean(axis=0))
-        self._set("observation_factor", 1 / _spread(before))
+        self._set("observation_factor", 1 / spread(before))
         self._set("target_mean", target.mean(axis=0))
-        self._set("target_std", _spread(target))
+        self._set("target_std", spread(target))
 
     def _set(self, name: str, value: np.ndarray) -> None:
         buffer = getattr(self, name)
@@ -229,9 +223,3 @@ class Ensemble(WorldModel):
         # The means above are over members too; the sum gives each member the gradient that it
         # would have alone.
         return loss * self.members, {name: value.detach() for name, value in metrics.items()}
-
-
-def _spread(values: np.ndarray) -> np.ndarray:
-    """Standard deviation of each column, 1 for a column that never changes."""
-    std = values.std(axis=0, dtype=np.float64)
-    return np.where(std > 1e-6, std, 1.0)

@@ -187,20 +187,21 @@ class Learner:
         newest = episodes[-1]
         if self.fits == 0 or fresh < horizon or len(newest) < horizon:
             return None, None
-        # Starts spread evenly over the newest steps; imagination starts from the observed belief.
+        # Starts spread evenly over the newest steps; the belief is filtered up to each of them.
         first = max(0, len(newest) - fresh)
-        starts = np.unique(np.linspace(first, len(newest) - horizon, 20).astype(int))
-        errors = []
+        starts = set(np.linspace(first, len(newest) - horizon, 20).astype(int))
+        model, errors = self.averaged, []
+        observations = torch.from_numpy(newest.observation).to(self._device)
+        actions = torch.from_numpy(newest.action).to(self._device)
+        belief = model.initial_belief().to(self._device)
+        action = torch.from_numpy((model.shapes.low + model.shapes.high) / 2).to(self._device)
         with torch.no_grad():
-            for start in starts[starts >= first]:
-                belief = self.averaged.observe(
-                    self.averaged.initial_belief().to(self._device),
-                    torch.zeros(newest.action.shape[1], device=self._device),
-                    torch.from_numpy(newest.observation[start]).to(self._device),
-                )
-                actions = torch.from_numpy(newest.action[None, start : start + horizon])
-                rewards = self.averaged.imagine(belief, actions.to(self._device))[0][0]
-                errors.append(rewards.cpu().numpy() - newest.reward[start : start + horizon])
+            for start in range(max(starts) + 1):
+                belief = model.observe(belief, action, observations[start])
+                action = actions[start]
+                if start in starts and start >= first:
+                    rewards = model.imagine(belief, actions[None, start : start + horizon])[0][0]
+                    errors.append(rewards.cpu().numpy() - newest.reward[start : start + horizon])
         if not errors:
             return None, None
         square = np.square(errors)

@@ -1,4 +1,4 @@
-"""The recurrent state-space model: against slow literal versions, exact answers, and as a learner."""
+"""The recurrent state-space model: against literal versions, exact answers, and as a learner."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from planet_ros.models.rssm import Rssm
 
 LOW = np.array([-2.0, 0.0], dtype=np.float32)
 HIGH = np.array([2.0, 10.0], dtype=np.float32)
+UNIT = np.ones(1, dtype=np.float32)
 PATHS = ["both", "stochastic", "deterministic"]
 each_path = pytest.mark.parametrize("path", PATHS)
 
@@ -267,12 +268,49 @@ def test_filter_is_the_training_path_without_noise(path: str) -> None:
     action = model._normalized_action(batch.action.transpose(0, 1))
     drive = model._drive(torch.cat([torch.zeros(1, 3, 2), action]))
     with torch.no_grad():
-        states, _, latents, posterior = model._filter(drive, observation, torch.zeros(31, 3, 4))
+        states, latents, posterior = model._filter(drive, observation, torch.zeros(31, 3, 4))
         torch.testing.assert_close(latents, posterior.mean)
         for sequence in range(3):
             beliefs = filtered(model, batch.observation[sequence], batch.action[sequence])
             expected = model._features(states, posterior.mean)[:, sequence]
             torch.testing.assert_close(beliefs, expected, rtol=1e-4, atol=1e-5)
+
+
+@each_path
+@pytest.mark.parametrize("activation", ["elu", "silu", "tanh", "relu"])
+def test_gradient_of_the_filter_is_that_of_autograd(path: str, activation: str) -> None:
+    """Step by step with autograd, against the gradient written by hand, in double precision."""
+    model = rssm(path=path, activation=activation).double()
+    drive, evidence = (torch.randn(6, 5, 9).double().requires_grad_() for _ in range(2))
+    noise = torch.randn(6, 5, 4).double()
+    model._evidence = lambda observation: observation  # type: ignore[method-assign]
+    fast = model._filter(drive, evidence, noise)
+
+    belief = torch.zeros(5, model.belief_size).double()
+    steps: list[tuple[Tensor, ...]] = []
+    for step in range(6):
+        state, context = model._advance(*model._split(belief), drive[step])
+        mean, std = model._posterior(context, evidence[step])
+        latent = mean if path == "deterministic" else mean + std * noise[step]
+        belief = model._features(state, latent)
+        steps.append((context, latent, mean, std))
+    slow = [torch.stack(values) for values in zip(*steps, strict=True)]
+    inputs = [
+        drive,
+        evidence,
+        model.transition.weight,
+        *([model.gates.weight, model.gates.bias] if path != "stochastic" else []),
+        model.posterior_hidden.weight,
+        *model.posterior_output.parameters(),
+    ]
+    found = [fast[0], fast[1], *fast[2]]
+    along = [torch.randn_like(value) for value in slow]
+    gradients = []
+    for values in (found, slow):
+        total = sum((value * weight).sum() for value, weight in zip(values, along, strict=True))
+        gradients.append(torch.autograd.grad(total, inputs))  # type: ignore[arg-type]
+    for one, other in zip([*found, *gradients[0]], [*slow, *gradients[1]], strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @each_path
@@ -394,10 +432,11 @@ class TestAblations:
 
 def test_predictions_do_not_depend_on_the_units_of_the_data() -> None:
     rng = np.random.default_rng(0)
-    scale, offset = np.float32([1e-3, 40.0, 1.0]), np.float32([0.0, 100.0, -3.0])
+    scale, offset = np.array([1e-3, 40.0, 1.0]), np.array([0.0, 100.0, -3.0])
+    centre = np.array([5.0, -300.0, 0.01])
     episode = random_episode(rng, steps=50)
     other_episode = Episode(
-        observation=((episode.observation - np.float32([5, -300, 0.01])) * scale + offset),
+        observation=((episode.observation - centre) * scale + offset).astype(np.float32),
         action=episode.action * 7 + 1,
         reward=episode.reward * 500 - 20,
         terminated=False,
@@ -443,7 +482,7 @@ class TestExport:
         model.load_state_dict(learned.state_dict())
         with torch.no_grad():
             for weight in model.parameters():
-                weight *= 1.5
+                weight.mul_(1.5)
         observe = self.session(exporter, "observe", model)
         imagine = self.session(exporter, "imagine", model)
 
@@ -549,7 +588,7 @@ def test_bound_stays_below_the_exact_likelihood_and_comes_close() -> None:
         min_std=0.01,
         observation_std=0.2,
     )
-    model = Rssm(Shapes(1, np.float32([-1]), np.float32([1])), settings)
+    model = Rssm(Shapes(1, -UNIT, UNIT), settings)
 
     def batch(count: int) -> TorchBatch:
         observation, action = map(torch.from_numpy, system.sequences(rng, count))
@@ -557,7 +596,7 @@ def test_bound_stays_below_the_exact_likelihood_and_comes_close() -> None:
             observation, action, torch.zeros(action.shape[:2]), torch.ones(action.shape[:2])
         )
 
-    held_out = batch(3000)
+    held_out = batch(2000)
     seen = held_out.observation.numpy()
     with torch.no_grad():
         model.observation_factor.fill_(1 / float(seen.std()))
@@ -573,17 +612,16 @@ def test_bound_stays_below_the_exact_likelihood_and_comes_close() -> None:
 
     bounds = [bound()]
     for _ in range(2):
-        train(model, iter(lambda: batch(64), None), 250)
+        train(model, iter(lambda: batch(32), None), 200)
         bounds.append(bound())
     # Not even a perfect model can beat the truth on fresh data, but for the chance of the draw.
     assert all(value <= exact + 0.01 for value in bounds), (bounds, exact)
     # The posterior sees no observations to come, so that the bound cannot be quite tight.
     assert bounds[-1] >= exact - 0.2, (bounds, exact)
     assert bounds[-1] >= without_memory + 0.3, (bounds, without_memory)
-    print(bounds, exact, without_memory)
 
 
-def turning(rng: np.random.Generator, count: int, length: int = 16) -> TorchBatch:
+def turning(rng: np.random.Generator, count: int, length: int = 12) -> TorchBatch:
     """A point turns on a circle by half a radian a step, either way; its height alone is seen.
 
     The reward of a step is the height after it.
@@ -599,13 +637,13 @@ def turning(rng: np.random.Generator, count: int, length: int = 16) -> TorchBatc
     )
 
 
-@each_path
+@pytest.mark.parametrize("path", ["both", "deterministic"])
 def test_what_cannot_be_seen_is_remembered(path: str) -> None:
     """Without memory the next height has a variance of sin²(½)·E[cos²] = 0.115 at least."""
     rng = np.random.default_rng(0)
     settings = RssmSettings(deterministic_size=24, stochastic_size=4, hidden_size=24, path=path)
-    model = Rssm(Shapes(1, np.float32([-1]), np.float32([1])), settings)
-    train(model, iter(lambda: turning(rng, 32), None), 400)
+    model = Rssm(Shapes(1, -UNIT, UNIT), settings)
+    train(model, iter(lambda: turning(rng, 32), None), 250)
     memoryless = np.sin(0.5) ** 2 / 2
     unseen = turning(rng, 40)
     errors = []
@@ -615,6 +653,6 @@ def test_what_cannot_be_seen_is_remembered(path: str) -> None:
             expected = model.imagine(belief, action[None, 8:12])[0][0]
             errors.append((expected - observation[9:13, 0]).square().numpy())
     error = np.mean(errors, axis=0)
-    print(path, error)
     assert error[0] < memoryless / 4
-    assert error[3] < memoryless
+    if path == "both":
+        assert error.max() < memoryless / 4  # four steps ahead
