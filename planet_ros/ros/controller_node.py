@@ -42,6 +42,7 @@ from planet_ros.ros.run import run_node
 
 DIAGNOSTICS_PERIOD_S = 1.0
 WARNING_PERIOD_S = 2.0
+SWITCH_INTERVAL_S = 0.0002
 
 
 class ControllerNode(RobustLifecycleNode):
@@ -342,6 +343,9 @@ def _load_announced_bundle(path: Path, digest: str) -> Bundle:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM."""
+    # The planning thread and the executor's take turns in Python. With the default of 5 ms either
+    # can make the other wait for a quarter of a period at 50 Hz (docs/performance.md).
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     return run_node(ControllerNode, arguments)
 
 
