@@ -25,7 +25,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Float64MultiArray
 
 from planet_ros.bundle.runtime import load_bundle
-from planet_ros.cli.demo import _find_config, _node
+from planet_ros.cli.demo import find_config, node_process
 from planet_ros.cli.supervisor import Supervisor
 from planet_ros.errors import UserError
 from planet_ros.ros.messages import COMMAND_TOPIC, NEWEST_RELIABLE
@@ -40,7 +40,7 @@ class Meter:
         self._supervisor = supervisor
         self.arrivals: list[float] = []
         self._values: dict[str, str] | None = None
-        node = supervisor._node
+        node = supervisor.node
         node.create_subscription(
             Float64MultiArray, COMMAND_TOPIC, self._on_command, NEWEST_RELIABLE
         )
@@ -78,11 +78,11 @@ def measure(options: argparse.Namespace, logs: Path) -> dict[str, Any]:
         "bridge.real_time_factor": options.rate * bundle.manifest.control_period_s,
     }
     act = {"model": str(options.model.resolve()), "controller.rate_hz": float(options.rate)}
-    config = _find_config("pendulum.yaml")
+    config = find_config("pendulum.yaml")
     with (
         Supervisor() as supervisor,
-        _node("gym_bridge", config, simulate, logs / "gym_bridge.log"),
-        _node("controller", config, act, logs / "controller.log") as controller,
+        node_process("gym_bridge", config, simulate, logs / "gym_bridge.log"),
+        node_process("controller", config, act, logs / "controller.log") as controller,
     ):
         supervisor.activate("controller")
         meter = Meter(supervisor)

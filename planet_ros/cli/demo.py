@@ -40,7 +40,7 @@ _NodeProcess: TypeAlias = AbstractContextManager["subprocess.Popen[bytes]"]
 
 def run_demo(options: argparse.Namespace) -> int:
     """Learn, evaluate, report."""
-    config = options.config or _find_config("pendulum.yaml")
+    config = options.config or find_config("pendulum.yaml")
     settings = load_settings(config)
     output = options.output
     if options.episodes < 1:
@@ -65,7 +65,7 @@ def run_demo(options: argparse.Namespace) -> int:
     bundle_path = output / "model"
 
     def node(name: str, parameters: dict[str, Any], log: str | None = None) -> _NodeProcess:
-        return _node(name, config, parameters, logs / f"{name}-{log}.log" if log else None)
+        return node_process(name, config, parameters, logs / f"{name}-{log}.log" if log else None)
 
     _say(f"learning {settings.env_id} with three processes over ROS topics; logs: {logs}")
     with Supervisor() as supervisor:
@@ -104,7 +104,7 @@ def run_demo(options: argparse.Namespace) -> int:
     return 0
 
 
-def _find_config(name: str) -> Path:
+def find_config(name: str) -> Path:
     """A parameter file of this package: in the checkout, or where it was installed."""
     candidates = [
         Path(__file__).resolve().parents[2] / "config" / name,
@@ -131,7 +131,7 @@ def _keep_earlier(output: Path) -> None:
 
 
 @contextmanager
-def _node(
+def node_process(
     name: str, config: Path, parameters: dict[str, Any], log_file: Path | None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A node in a process of its own, ended by SIGINT when the block ends.

@@ -44,13 +44,17 @@ class Record:
 
 
 class Supervisor:
-    """A node of this process that drives and watches the others."""
+    """A node of this process that drives and watches the others.
+
+    Attributes:
+        node: The node, for subscriptions of the caller.
+    """
 
     def __enter__(self) -> Supervisor:
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node("supervisor")
+        self.node = rclpy.create_node("supervisor")
         self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self._node)
+        self._executor.add_node(self.node)
         return self
 
     def __exit__(
@@ -60,7 +64,7 @@ class Supervisor:
         trace: TracebackType | None,
     ) -> None:
         self._executor.shutdown()
-        self._node.destroy_node()
+        self.node.destroy_node()
         rclpy.try_shutdown()
 
     def spin_until(self, ready: Callable[[], T | None], timeout_s: float | None = None) -> T:
@@ -84,7 +88,7 @@ class Supervisor:
         Raises:
             UserError: It refuses, or is not there in time.
         """
-        client = self._node.create_client(ChangeState, f"{name}/change_state")
+        client = self.node.create_client(ChangeState, f"{name}/change_state")
 
         def answered(ready: Callable[[], Any]) -> Callable[[], Any]:
             def check() -> Any:
@@ -104,7 +108,7 @@ class Supervisor:
         except TimeoutError:
             raise UserError(f"{name} did not answer within {timeout_s:g} s") from None
         finally:
-            self._node.destroy_client(client)
+            self.node.destroy_client(client)
 
     def record_episodes(
         self, episodes: int, *, say: Callable[[str], None], timeout_s: float = 120.0
@@ -130,11 +134,11 @@ class Supervisor:
                         name: float(values[f"planning_{name}_ms"]) for name in ("p50", "p99", "max")
                     }
 
-        steps = self._node.create_subscription(Float64MultiArray, STEP_TOPIC, on_step, EVERY_STEP)
-        diagnostics = self._node.create_subscription(
+        steps = self.node.create_subscription(Float64MultiArray, STEP_TOPIC, on_step, EVERY_STEP)
+        diagnostics = self.node.create_subscription(
             DiagnosticArray, "/diagnostics", on_diagnostics, 10
         )
-        pause = self._node.create_client(SetBool, "gym_bridge/pause")
+        pause = self.node.create_client(SetBool, "gym_bridge/pause")
         try:
             for number in range(1, episodes + 1):
                 self._resume(pause, timeout_s)
@@ -146,9 +150,9 @@ class Supervisor:
                 f"{timeout_s:g} s"
             ) from None
         finally:
-            self._node.destroy_subscription(steps)
-            self._node.destroy_subscription(diagnostics)
-            self._node.destroy_client(pause)
+            self.node.destroy_subscription(steps)
+            self.node.destroy_subscription(diagnostics)
+            self.node.destroy_client(pause)
         return record
 
     def _resume(self, pause: Any, timeout_s: float) -> None:

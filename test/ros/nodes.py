@@ -72,7 +72,7 @@ class Ros:
 
     def __init__(self, supervisor: Supervisor, folder: Path) -> None:
         self.supervisor = supervisor
-        self.observer = supervisor._node
+        self.observer = supervisor.node
         self._folder = folder
         self._processes: list[NodeProcess] = []
         self._numbers = itertools.count()
