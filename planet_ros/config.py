@@ -10,6 +10,7 @@ Names carry their unit (``rate_hz``, ``stale_timeout_s``); everything else is SI
 from __future__ import annotations
 
 import difflib
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -700,7 +701,7 @@ def reference_markdown() -> str:
         if head != section:
             section = head
             model = Settings.model_fields[head].annotation if head else Settings
-            lines += ["", f"## {head or 'General'}", "", (model.__doc__ or "").strip(), ""]
+            lines += ["", f"## {head or 'General'}", "", inspect.cleandoc(model.__doc__ or ""), ""]
             lines += [
                 "| name | type | default | allowed | meaning |",
                 "| --- | --- | --- | --- | --- |",
