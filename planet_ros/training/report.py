@@ -18,6 +18,13 @@ from planet_ros.files import write_whole
 from planet_ros.training.run import RunFolder
 
 MOVING_AVERAGE = 10
+_PARTS_OF_THE_LOSS = (
+    "observation_loss",
+    "reward_loss",
+    "continue_loss",
+    "kl",
+    "overshooting_kl",
+)
 
 
 def plot_learning_curves(run: RunFolder) -> None:
@@ -39,6 +46,11 @@ def plot_learning_curves(run: RunFolder) -> None:
     left.set(title="Return of each episode", xlabel="environment steps", ylabel="return")
 
     _curve(right, fits, "loss", marker=".")
+    steps = [record["environment_steps"] for record in fits]
+    for name in _PARTS_OF_THE_LOSS:
+        if fits and all(name in record for record in fits):
+            values = [record[name] for record in fits]
+            right.plot(steps, values, linewidth=1, alpha=0.6, label=name.replace("_", " "))
     right.set(title="Model loss, mean of each fit", xlabel="environment steps", ylabel="loss")
     if fits:
         right.set_yscale("log")
