@@ -35,6 +35,8 @@ from planet_ros.ros.run import run_node
 from sim_bridge.joint_states import has_joints, read_joints
 from sim_bridge.simulation import Simulation
 
+NOBODY_READS = f"nobody reads '{STEP_TOPIC}' yet; try again"
+
 
 class GymBridge(Node):
     """Runs an environment in lock-step with its commander, or in real time.
@@ -229,21 +231,16 @@ class GymBridge(Node):
         return response
 
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        response.success = True
         self._single_step = False
         if request.data:
             self._paused, self._awaiting = True, False
-        elif self._paused:
+            response.success, response.message = True, "paused"
+            return response
+        if self._paused:
             self._paused = False
             self._go_on()
-            response.success = not self._paused
-        response.message = (
-            "paused"
-            if self._paused and request.data
-            else "running"
-            if response.success
-            else f"nobody reads '{STEP_TOPIC}' yet; try again"
-        )
+        response.success = not self._paused
+        response.message = "running" if response.success else NOBODY_READS
         return response
 
     def _on_single_step(
@@ -258,9 +255,7 @@ class GymBridge(Node):
         if self._paused:  # nobody reads the steps
             self._single_step = response.success = False
         response.message = (
-            "one step, as soon as a command comes"
-            if response.success
-            else f"nobody reads '{STEP_TOPIC}' yet; try again"
+            "one step, as soon as a command comes" if response.success else NOBODY_READS
         )
         return response
 

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from planet_ros.bundle.runtime import load_bundle
 from planet_ros.config import (
@@ -201,14 +201,11 @@ def _assignments(texts: list[str]) -> dict[str, Any]:
 
 def _parse(name: str, text: str, annotation: Any) -> Any:
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except ValueError:
         raise UserError(
             f"--set: {name}: found {text!r}, expected {type_name(annotation)}"
         ) from None
-    if isinstance(value, list) and get_args(annotation) == (float,):
-        return [float(item) if isinstance(item, int) else item for item in value]
-    return value
 
 
 def _json_object(option: str, text: str) -> dict[str, Any]:

@@ -22,8 +22,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from planet_ros.bundle.runtime import load_bundle
+from planet_ros.cli.supervisor import Supervisor
 from planet_ros.config import load_settings
+from planet_ros.environment import EnvironmentSpec
 from planet_ros.errors import UserError
+from planet_ros.training.report import save_episode_gif
 
 EVALUATION_SEED = 1_000_000
 """First of the fresh starts; training starts count up from the run's seed."""
@@ -33,7 +37,6 @@ _NODES = {
     "controller": "planet_ros.ros.controller_node",
     "trainer": "planet_ros.ros.trainer_node",
 }
-
 
 _NodeProcess: TypeAlias = AbstractContextManager["subprocess.Popen[bytes]"]
 
@@ -52,10 +55,6 @@ def run_demo(options: argparse.Namespace) -> int:
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
     began = time.monotonic()
-
-    from planet_ros.cli.supervisor import Supervisor
-    from planet_ros.environment import EnvironmentSpec
-    from planet_ros.training.report import save_episode_gif
 
     bridge = {"bridge.mode": "lock_step", "bridge.wait_for_learner": True}
     act = {"controller.trigger": "observation", "seed": options.seed}
@@ -85,8 +84,6 @@ def run_demo(options: argparse.Namespace) -> int:
         ):
             supervisor.activate("controller", while_alive=_alive(controller, logs))
             record = supervisor.record_episodes(options.episodes, say=_say)
-
-    from planet_ros.bundle.runtime import load_bundle
 
     bundle = load_bundle(bundle_path)
     gif = output / "episode.gif"

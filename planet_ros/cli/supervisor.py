@@ -90,19 +90,18 @@ class Supervisor:
         """
         client = self.node.create_client(ChangeState, f"{name}/change_state")
 
-        def answered(ready: Callable[[], Any]) -> Callable[[], Any]:
+        def wait_for(ready: Callable[[], Any]) -> Any:
             def check() -> Any:
                 while_alive()
                 return ready()
 
-            return check
+            return self.spin_until(check, timeout_s)
 
         try:
             for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
-                self.spin_until(answered(lambda: client.service_is_ready() or None), timeout_s)
+                wait_for(lambda: client.service_is_ready() or None)
                 request = ChangeState.Request(transition=Transition(id=transition))
-                future = client.call_async(request)
-                response = self.spin_until(answered(lambda: future.result()), timeout_s)  # noqa: B023
+                response = wait_for(client.call_async(request).result)
                 if not response.success:
                     raise UserError(f"{name} refuses transition {transition}; its log says why")
         except TimeoutError:

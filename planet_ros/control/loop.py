@@ -300,6 +300,11 @@ class ControlLoop:
             self._start()
         return command
 
+    @property
+    def waiting(self) -> bool:
+        """Whether nothing is wrong but that a lock-step source takes its time."""
+        return self._stale and self._settings.trigger == "observation"
+
     def safe_command(self, reason: str) -> Command | None:
         """The safe command, for whoever stops the robot; None before there was a model."""
         return None if self.limits is None else self._safe(reason)

@@ -21,13 +21,13 @@ the paper's ablations, figure 4.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from planet_ros.config import RssmSettings
 from planet_ros.data import Episode
 from planet_ros.models.contract import Shapes, TorchBatch, WorldModel
 from planet_ros.models.objective import (
@@ -39,9 +39,6 @@ from planet_ros.models.objective import (
 )
 from planet_ros.models.parts import ACTIVATIONS, spread
 from planet_ros.models.unroll import StepWeights, unroll
-
-if TYPE_CHECKING:
-    from planet_ros.config import RssmSettings
 
 Activation = Callable[[Tensor], Tensor]
 

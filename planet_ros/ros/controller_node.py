@@ -231,15 +231,10 @@ class ControllerNode(RobustLifecycleNode):
         self._last_command = command
         if command.origin is Origin.SAFE:
             text = f"safe command {command.action.tolist()}: {command.reason}"
-            if self._waits_for_source(command):
+            if self._loop is not None and self._loop.waiting:
                 self.get_logger().debug(text)
             else:
                 self.get_logger().warn(text, throttle_duration_sec=WARNING_PERIOD_S)
-
-    def _waits_for_source(self, command: Command) -> bool:
-        """Whether nothing is wrong but that a lock-step source takes its time."""
-        lock_step = self._settings.controller.trigger == "observation"
-        return lock_step and self._loop is not None and not self._loop.failure
 
     # ── models ───────────────────────────────────────────────────────────────────────────────
 
@@ -323,8 +318,7 @@ class ControllerNode(RobustLifecycleNode):
         if self._loop.failure:
             return DiagnosticStatus.ERROR, self._loop.failure
         if command.origin is Origin.SAFE:
-            waits = self._waits_for_source(command)
-            level = DiagnosticStatus.OK if waits else DiagnosticStatus.WARN
+            level = DiagnosticStatus.OK if self._loop.waiting else DiagnosticStatus.WARN
             return level, f"safe command: {command.reason}"
         if command.origin is Origin.LATE_PLAN:
             return DiagnosticStatus.WARN, command.reason

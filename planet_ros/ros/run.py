@@ -6,7 +6,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -26,8 +26,14 @@ class Runnable(Protocol):
     def close(self) -> None:
         """Send what must be sent last; publishers still work."""
 
+    def destroy_node(self) -> None:
+        """As rclpy's nodes have it."""
 
-def run_node(make: Callable[[], Any], arguments: list[str] | None = None) -> int:
+    def get_logger(self) -> Any:
+        """As rclpy's nodes have it."""
+
+
+def run_node(make: Callable[[], Runnable], arguments: list[str] | None = None) -> int:
     """Spin a node until it sets its `exit_code`, or SIGINT or SIGTERM arrives.
 
     rclpy's own signal handlers invalidate the context before anyone can publish a last command.
@@ -41,12 +47,12 @@ def run_node(make: Callable[[], Any], arguments: list[str] | None = None) -> int
     # than that of one (docs/performance.md).
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     stop = _Stop()
-    node: Any = None
+    node: Runnable | None = None
     try:
         executor = SingleThreadedExecutor()
         stop.wake = executor.wake
         node = make()
-        executor.add_node(node)
+        executor.add_node(cast(Node, node))
         while not stop.requested and node.exit_code is None:
             executor.spin_once(timeout_sec=1.0)
         return node.exit_code or 0
@@ -80,7 +86,7 @@ class _Stop:
         self.wake()
 
 
-def _say(node: Node | None, text: str) -> None:
+def _say(node: Runnable | None, text: str) -> None:
     if node is None:
         print(f"error: {text}", file=sys.stderr)
     else:

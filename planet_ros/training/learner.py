@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -238,14 +238,7 @@ class Learner:
                 for index, (low, high) in enumerate(zip(shapes.low, shapes.high, strict=True))
             ],
             "planner": self.settings.planner,
-            "environment": None
-            if environment is None
-            else {
-                "id": environment.id,
-                "kwargs": environment.kwargs,
-                "modules": list(environment.modules),
-                "wrappers": list(environment.wrappers),
-            },
+            "environment": None if environment is None else asdict(environment),
             "environment_steps": self.environment_steps,
             "decisions": self.decisions,
             "episodes": self.episodes,
@@ -273,7 +266,7 @@ class Learner:
         )
 
 
-_SAMPLING_STREAM = 1  # apart from the streams of actions and planning, which use 0 and 2
+_SAMPLING_STREAM = 1  # apart from those of random actions (0) and of exploration (3)
 
 
 def make_model(settings: Settings, shapes: Shapes) -> WorldModel:

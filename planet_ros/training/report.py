@@ -76,21 +76,19 @@ def _curve(axes: Any, records: Sequence[dict[str, Any]], name: str, marker: str)
         )
 
 
-def save_episode_gif(bundle: Bundle, spec: EnvironmentSpec, path: Path, *, seed: int) -> float:
-    """Run one episode of a bundle, and write what it looks like; give its return."""
+def save_episode_gif(bundle: Bundle, spec: EnvironmentSpec, path: Path, *, seed: int) -> None:
+    """Run one episode of a bundle, and write what it looks like."""
     environment = Environment(spec, render_mode="rgb_array")
     try:
         agent = Agent.of(bundle, seed)
         step = environment.reset(seed=seed)
-        frames, total = [environment.render()], 0.0
+        frames = [environment.render()]
         while not step.last:
             step = environment.step(agent.act(step.observation).actions[0])
             frames.append(environment.render())
-            total += step.reward
         save_gif(frames, path, period_s=environment.step_period_s)
     finally:
         environment.close()
-    return total
 
 
 def save_gif(
