@@ -1,4 +1,9 @@
-"""Gymnasium environments that a world model can be learned of: Box in, Box out."""
+"""Gymnasium environments that a world model can be learned of.
+
+Actions are a vector. Observations are a vector, an image, or a dictionary of these: its vectors
+become one, in the order of the space, and each image keeps its name. An image on its own is called
+``image``.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,15 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 
 from planet_ros.config import Settings, closest
 from planet_ros.data import Step
 from planet_ros.errors import UserError
+
+VECTOR_PART, IMAGE_PART = "observation", "image"
+"""What the observation is called where it is no dictionary."""
 
 STEPS_TAKEN = "environment_steps"
 """What a wrapper that repeats actions says in ``info``: how often it stepped the environment."""
@@ -48,20 +56,29 @@ class EnvironmentSpec:
 
 
 class Environment:
-    """An environment whose steps are checked and come as `Step`."""
+    """An environment whose steps are checked and come as `Step`.
+
+    Attributes:
+        spec: What it was made from.
+        gym: Gymnasium's own object.
+        low: (A,) least action.
+        high: (A,) greatest action.
+        observation_size: Numbers O in the observation vector; 0 where images are all there is.
+        images: Height, width and channels of each image.
+    """
 
     def __init__(self, spec: EnvironmentSpec, *, render_mode: str | None = None) -> None:
         """Make the environment.
 
         Raises:
             UserError: The id or a module or wrapper is unknown, the arguments do not fit, or the
-                spaces are not bounded vectors.
+                spaces are not of the kinds above.
         """
         self.spec = spec
         for name in spec.modules:
             _import(name, "env_modules")
         self.gym = _make(spec, render_mode)
-        observation = self._vector("observation", self.gym.observation_space)
+        self._take_observation_space(self.gym.observation_space)
         action = self._vector("action", self.gym.action_space)
         self.low = np.asarray(action.low, dtype=np.float32)
         self.high = np.asarray(action.high, dtype=np.float32)
@@ -71,16 +88,30 @@ class Environment:
                 f"{spec.id}: found actions from {self.low} to {self.high}, expected finite bounds "
                 "with low < high; gymnasium.wrappers:RescaleAction in env_wrappers can set them"
             )
-        self.observation_size = int(observation.shape[0])
         self._index = 0
+
+    def _take_observation_space(self, space: Any) -> None:
+        """See which vectors and images there are."""
+        self._is_dictionary = isinstance(space, Dict)
+        image_alone = {IMAGE_PART: space} if _is_image(space) else {VECTOR_PART: space}
+        parts: dict[str, Any] = dict(space.spaces) if self._is_dictionary else image_alone
+        self.images: dict[str, tuple[int, int, int]] = {
+            name: part.shape for name, part in parts.items() if _is_image(part)
+        }
+        self._vectors = [name for name in parts if name not in self.images]
+        self.observation_size = sum(
+            self._vector("observation", parts[name]).shape[0] for name in self._vectors
+        )
 
     def _vector(self, part: str, space: Any) -> Box:
         if isinstance(space, Box) and len(space.shape) == 1:
             return space
         self.gym.close()
         raise UserError(
-            f"{self.spec.id}: found {part}s {space}, expected a Box of one dimension; a wrapper in "
-            "env_wrappers can change that (for example gymnasium.wrappers:FlattenObservation)"
+            f"{self.spec.id}: found {part}s {space}, expected a Box of one dimension"
+            + (", or of uint8 height × width × channels" if part == "observation" else "")
+            + "; a wrapper in env_wrappers can change that (for example "
+            "gymnasium.wrappers:FlattenObservation)"
         )
 
     @property
@@ -137,7 +168,14 @@ class Environment:
         terminated: bool,
         truncated: bool,
     ) -> Step:
-        vector = np.array(observation, dtype=np.float32)
+        parts = observation
+        if not self._is_dictionary:
+            parts = dict.fromkeys([*self._vectors, *self.images], observation)
+        vector = np.concatenate(
+            [np.zeros(0, np.float32), *(np.float32(parts[name]) for name in self._vectors)],
+            dtype=np.float32,
+        )
+        images = {name: np.array(parts[name], dtype=np.uint8) for name in self.images}
         for name, value in (("observation", vector), ("reward", reward)):
             if not np.isfinite(value).all():
                 raise UserError(
@@ -151,7 +189,12 @@ class Environment:
             reward=reward,
             terminated=bool(terminated),
             truncated=bool(truncated),
+            images=images,
         )
+
+
+def _is_image(space: Any) -> bool:
+    return isinstance(space, Box) and space.dtype == np.uint8 and len(space.shape) == 3
 
 
 def _make(spec: EnvironmentSpec, render_mode: str | None) -> gymnasium.Env:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import platform
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from planet_ros.bundle.manifest import MANIFEST_FILE, Graph, Manifest
+from planet_ros.bundle.manifest import MANIFEST_FILE, VECTOR_PART, Graph, Manifest
 from planet_ros.files import folder_written_whole
 from planet_ros.models import WorldModel
 
@@ -38,14 +38,14 @@ class BundleExporter:
         self._model = model
         action = torch.zeros(model.shapes.action)
         belief = torch.zeros(model.belief_size)
+        shapes = model.shapes
+        parts = {VECTOR_PART: torch.zeros(shapes.observation)} if shapes.observation else {}
+        for name, shape in shapes.images.items():
+            parts[name] = torch.zeros(shape, dtype=torch.uint8)
         self._graphs = {
             "observe": _trace(
-                _Observe(model),
-                {
-                    "belief": belief,
-                    "action": action,
-                    "observation": torch.zeros(model.shapes.observation),
-                },
+                _Observe(model, list(parts)),
+                {"belief": belief, "action": action, **parts},
                 outputs={"next_belief": ()},
             ),
             "imagine": _trace(
@@ -93,15 +93,18 @@ class BundleExporter:
 class _Observe(nn.Module):
     """`WorldModel.observe` as a module, which is what torch exports."""
 
-    def __init__(self, model: WorldModel) -> None:
+    def __init__(self, model: WorldModel, parts: Sequence[str]) -> None:
         super().__init__()
         self.model = model
+        self._parts = parts
 
-    def forward(self, belief: Tensor, action: Tensor, observation: Tensor) -> Tensor:
+    def forward(self, belief: Tensor, action: Tensor, *parts: Tensor) -> Tensor:
+        images = dict(zip(self._parts, parts, strict=True))
+        observation = images.pop(VECTOR_PART, torch.zeros(0))
         # The ensemble's belief is the observation alone: the sum keeps the other inputs in the
         # graph, whose interface is the same for every kind of model.
         unused = 0 * (belief.sum() + action.sum())
-        return self.model.observe(belief, action, observation) + unused
+        return self.model.observe(belief, action, observation, images) + unused
 
 
 class _Imagine(nn.Module):

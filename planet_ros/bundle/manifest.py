@@ -14,6 +14,7 @@ from planet_ros.errors import UserError
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
+VECTOR_PART = "observation"
 
 
 class _Part(BaseModel):
@@ -21,12 +22,27 @@ class _Part(BaseModel):
 
 
 class ObservationPart(_Part):
-    """One input of ``observe.onnx`` that comes from sensors."""
+    """One input of ``observe.onnx`` that comes from sensors: the vector, or an image.
+
+    The vector is called ``observation`` and is float32; images are uint8, height × width ×
+    channels, and have any other name.
+    """
 
     name: str
     shape: list[int]
-    dtype: Literal["float32"] = "float32"
+    dtype: Literal["float32", "uint8"] = "float32"
     unit: str = ""
+
+    @model_validator(mode="after")
+    def _vector_or_image(self) -> ObservationPart:
+        vector = self.dtype == "float32"
+        if (self.name == VECTOR_PART) != vector or len(self.shape) != (1 if vector else 3):
+            raise ValueError(
+                f"found {self.name} of {self.dtype} {self.shape}, expected {VECTOR_PART} of "
+                "float32 with one dimension, or another name and uint8 with height, width and "
+                "channels"
+            )
+        return self
 
 
 class ActionPart(_Part):
@@ -96,6 +112,20 @@ class Manifest(_Part):
     created: str = ""
     software: dict[str, str] = {}
     graphs: dict[Literal["observe", "imagine"], Graph]
+
+    @property
+    def observation_size(self) -> int:
+        """Numbers in the observation vector; 0 where there are images alone."""
+        return sum(part.shape[0] for part in self.observation if part.name == VECTOR_PART)
+
+    @property
+    def images(self) -> dict[str, tuple[int, int, int]]:
+        """Height, width and channels of each image."""
+        return {
+            part.name: (part.shape[0], part.shape[1], part.shape[2])
+            for part in self.observation
+            if part.name != VECTOR_PART
+        }
 
     @property
     def low(self) -> NDArray[np.float32]:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from planet_ros.bundle.manifest import MANIFEST_FILE, Graph, Manifest
+from planet_ros.bundle.manifest import MANIFEST_FILE, VECTOR_PART, Graph, Manifest
 from planet_ros.errors import UserError
 
 Array = NDArray[np.float32]
+Images = Mapping[str, NDArray[np.uint8]]
+
+NO_IMAGES: Images = MappingProxyType({})
+
+_ELEMENTS = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
 
 
 @dataclass(frozen=True)
@@ -46,12 +53,13 @@ class OnnxWorldModel:
         belief, actions = [manifest.belief_size], len(manifest.action)
         parts = {part.name: part.shape for part in manifest.observation}
         rows = ["N", manifest.horizon]
-        self._part = manifest.observation[0].name
+        self._takes_vector = VECTOR_PART in parts
         self._observe = _session(
             observe,
             f"{name}/{manifest.graphs['observe'].file}",
             {"belief": belief, "action": [actions], **parts},
             {"next_belief": belief},
+            {part.name: _ELEMENTS[part.dtype] for part in manifest.observation},
         )
         self._imagine = _session(
             imagine,
@@ -64,9 +72,13 @@ class OnnxWorldModel:
         """Belief (B,) before anything was seen."""
         return np.zeros(self.belief_size, dtype=np.float32)
 
-    def observe(self, belief: Array, action: Array, observation: Array) -> Array:
-        """Belief (B,) after taking `action` (A,) and then seeing `observation` (O,)."""
-        inputs = {"belief": belief, "action": action, self._part: observation}
+    def observe(
+        self, belief: Array, action: Array, observation: Array, images: Images = NO_IMAGES
+    ) -> Array:
+        """Belief (B,) after taking `action` (A,) and then seeing `observation` (O,) and images."""
+        inputs = {"belief": belief, "action": action, **images}
+        if self._takes_vector:
+            inputs[VECTOR_PART] = observation
         return self._observe.run(None, inputs)[0]
 
     def imagine(self, belief: Array, actions: Array) -> tuple[Array, Array, Array]:
@@ -138,7 +150,11 @@ def _read_graph(path: Path, graph: Graph) -> bytes:
 
 
 def _session(
-    content: bytes, name: str, inputs: dict[str, list], outputs: dict[str, list]
+    content: bytes,
+    name: str,
+    inputs: dict[str, list],
+    outputs: dict[str, list],
+    elements: Mapping[str, str] = MappingProxyType({}),
 ) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     # One thread that sleeps when idle: on small products more threads are slower, and spinning
@@ -160,14 +176,14 @@ def _session(
             raise UserError(f"{name}: {kind}s: found {sorted(found)}, expected {sorted(expected)}")
         for field, shape in expected.items():
             element, actual = found[field]
+            wanted = elements.get(field, _ELEMENTS["float32"])
             fits = len(actual) == len(shape) and all(
                 isinstance(want, str) or not isinstance(have, int) or have == want
                 for have, want in zip(actual, shape, strict=True)
             )
-            if element != "tensor(float)" or not fits:
+            if element != wanted or not fits:
                 raise UserError(
-                    f"{name}: {kind} {field}: found {element} {actual}, expected tensor(float) "
-                    f"{shape}"
+                    f"{name}: {kind} {field}: found {element} {actual}, expected {wanted} {shape}"
                 )
     return session
 
@@ -175,12 +191,13 @@ def _session(
 def _warm_up(model: OnnxWorldModel, manifest: Manifest, path: Path) -> None:
     """Run both graphs once, so that the first tick is as fast as the others."""
     action = ((manifest.low + manifest.high) / 2).astype(np.float32)
-    observation = np.zeros(manifest.observation[0].shape, dtype=np.float32)
+    observation = np.zeros(manifest.observation_size, dtype=np.float32)
+    images = {name: np.zeros(shape, np.uint8) for name, shape in manifest.images.items()}
     candidates = np.broadcast_to(
         action, (manifest.planner.candidates, manifest.horizon, len(action))
     )
     try:
-        belief = model.observe(model.initial_belief(), action, observation)
+        belief = model.observe(model.initial_belief(), action, observation, images)
         results = (belief, *model.imagine(belief, np.ascontiguousarray(candidates)))
     except Exception as error:
         raise UserError(f"{path}: the graphs do not run: {error}") from None

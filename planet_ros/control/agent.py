@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from planet_ros.bundle.runtime import Bundle
+from planet_ros.bundle.runtime import NO_IMAGES, Bundle, Images
 from planet_ros.config import PlannerSettings
 from planet_ros.errors import UserError
 from planet_ros.planning import Plan, Planner, candidate_returns, make_planner
@@ -33,8 +33,10 @@ class BeliefModel(Protocol):
     def initial_belief(self) -> Array:
         """Belief (B,) before anything was seen."""
 
-    def observe(self, belief: Array, action: Array, observation: Array) -> Array:
-        """Belief (B,) after taking an action (A,) and then seeing an observation (O,)."""
+    def observe(
+        self, belief: Array, action: Array, observation: Array, images: Images = NO_IMAGES
+    ) -> Array:
+        """Belief (B,) after taking an action (A,) and then seeing a vector (O,) and images."""
 
     def imagine(self, belief: Array, actions: Array) -> tuple[Array, Array, Array]:
         """Rewards, continues and disagreement (N, H) of candidates (N, H, A)."""
@@ -126,8 +128,8 @@ class Agent:
         # What is sent; the planner's middle is as good a guess as any before the first command.
         self.last_action = ((self._planner.low + self._planner.high) / 2).astype(np.float32)
 
-    def act(self, observation: Array) -> Plan:
-        """Take in an observation (O,) and plan.
+    def act(self, observation: Array, images: Images = NO_IMAGES) -> Plan:
+        """Take in an observation (O,), with the images seen together with it, and plan.
 
         The first action of the plan is remembered as the one taken; a caller that sends another
         one sets `last_action`.
@@ -135,7 +137,7 @@ class Agent:
         Raises:
             planet_ros.planning.PlanningError: The model gave no finite return.
         """
-        self._belief = self.model.observe(self._belief, self.last_action, observation)
+        self._belief = self.model.observe(self._belief, self.last_action, observation, images)
         plan = self._planner.plan(self._returns)
         if self._noise.any():
             plan = replace(plan, actions=self._explored(plan.actions))

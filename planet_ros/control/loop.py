@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from planet_ros.bundle.runtime import Bundle
+from planet_ros.bundle.runtime import Bundle, Images
 from planet_ros.config import ControllerSettings
 from planet_ros.control.agent import Agent
 from planet_ros.control.latency import Latency
@@ -46,12 +46,14 @@ class Observation:
         received_s: When it arrived, on the steady clock.
         stamp_ns: When it was true, on the source's clock; the command that answers it bears it.
         first: It is the first of an episode: whatever was believed before does not hold.
+        images: (height, width, channels) uint8 each.
     """
 
     vector: Array
     received_s: float
     stamp_ns: int
     first: bool = False
+    images: Images = field(default_factory=dict)
 
 
 class Origin(enum.Enum):
@@ -341,13 +343,13 @@ class ControlLoop:
         if self._forget:
             agent.reset()
             self._forget = False
-        future = self._thread.submit(self._timed_plan, agent, observation.vector)
+        future = self._thread.submit(self._timed_plan, agent, observation)
         self._job = _Job(observation, self._tick, future)
         future.add_done_callback(lambda _: self._notify())
 
-    def _timed_plan(self, agent: Agent, observation: Array) -> tuple[Plan, float]:
+    def _timed_plan(self, agent: Agent, observation: Observation) -> tuple[Plan, float]:
         began = self._clock()
-        plan = agent.act(observation)
+        plan = agent.act(observation.vector, observation.images)
         return plan, self._clock() - began
 
     def _due(self, reason: str) -> Command:

@@ -5,13 +5,16 @@ observation  o0 ──a0,r0──► o1 ──a1,r1──► o2 … o(T-1) ─�
 step index    0             1             2                              T
 ```
 
+An observation is a vector, which may have no numbers, and any number of images by name.
+
 A step holds the observation it ended in together with the action and reward that led there, so
 that step 0, the reset, has neither: its action is zero and its reward 0.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +26,7 @@ class Step:
 
     Attributes:
         index: Steps since the reset; 0 is the reset itself.
-        observation: (O,) seen after the action.
+        observation: (O,) seen after the action; O is 0 where images are all that is seen.
         action: (A,) taken before; zeros at the reset.
         reward: Received for the action; 0 at the reset.
         terminated: The episode is over: nothing more can be won or lost.
@@ -31,6 +34,7 @@ class Step:
         stamp_ns: Time of the observation in nanoseconds.
         environment_steps: How often the environment was stepped with the action; more than once
             where actions are repeated, 0 at the reset.
+        images: (height, width, channels) uint8 each, seen together with `observation`.
     """
 
     index: int
@@ -41,6 +45,7 @@ class Step:
     truncated: bool = False
     stamp_ns: int = 0
     environment_steps: int = 1
+    images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
     @property
     def last(self) -> bool:
@@ -61,6 +66,7 @@ class Episode:
             stopped in the middle.
         environment_steps: How often the environment was stepped, T where actions are not repeated
             (the default).
+        images: (T + 1, height, width, channels) uint8 each.
     """
 
     observation: NDArray[np.float32]
@@ -69,6 +75,7 @@ class Episode:
     terminated: bool
     truncated: bool
     environment_steps: int = -1
+    images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         steps = len(self.reward)
@@ -82,6 +89,12 @@ class Episode:
         for name in ("observation", "action", "reward"):
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"{name}: found a value that is not finite")
+        for name, frames in self.images.items():
+            if len(frames) != steps + 1 or frames.ndim != 4 or frames.dtype != np.uint8:
+                raise ValueError(
+                    f"{name}: found {frames.dtype} of shape {frames.shape}, expected uint8 of "
+                    f"shape ({steps + 1}, height, width, channels)"
+                )
 
     def __len__(self) -> int:
         return len(self.reward)
@@ -90,6 +103,12 @@ class Episode:
     def total_reward(self) -> float:
         """The undiscounted return."""
         return float(self.reward.sum())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        vectors = self.observation.nbytes + self.action.nbytes + self.reward.nbytes
+        return vectors + sum(frames.nbytes for frames in self.images.values())
 
 
 class EpisodeBuilder:
@@ -139,6 +158,7 @@ class EpisodeBuilder:
             terminated=last.terminated,
             truncated=last.truncated,
             environment_steps=self.environment_steps,
+            images={name: np.stack([step.images[name] for step in steps]) for name in last.images},
         )
 
     def take(self) -> Episode | None:

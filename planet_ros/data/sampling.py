@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,19 +23,27 @@ class SequenceBatch:
         reward: (*B, L) float32.
         continues: (*B, L) float32; 0 where the step led to a terminal observation, else 1. A
             truncated episode goes on as far as a model is concerned.
+        mask: (*B, L) float32; 0 past the end of an episode that is shorter than L, else 1. What
+            the other arrays hold there repeats the last observation, with zeros for the rest.
+        images: (*B, L + 1, height, width, channels) uint8 each.
     """
 
     observation: NDArray[np.float32]
     action: NDArray[np.float32]
     reward: NDArray[np.float32]
     continues: NDArray[np.float32]
+    mask: NDArray[np.float32]
+    images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 class SequenceSampler:
     """Draws sequences of a fixed length from episodes.
 
     Every step that has `length` - 1 steps after it in its own episode is as likely a start as any
-    other, so that long episodes count for more than short ones.
+    other, so that long episodes count for more than short ones. An episode that is shorter than a
+    sequence has one start, its first step, and is padded.
+
+    Images stay where they are, in the episodes: only those of a batch are copied.
     """
 
     def __init__(self, episodes: Sequence[Episode], length: int) -> None:
@@ -43,9 +52,8 @@ class SequenceSampler:
         Raises:
             UserError: No episode has `length` steps.
         """
-        usable = [episode for episode in episodes if len(episode) >= length]
-        if not usable:
-            longest = max((len(episode) for episode in episodes), default=0)
+        longest = max((len(episode) for episode in episodes), default=0)
+        if longest < length:
             raise UserError(
                 f"training.sequence_length: found {length}, but the longest of "
                 f"{len(episodes)} episodes has {longest} steps"
@@ -53,20 +61,33 @@ class SequenceSampler:
         self.length = length
         # Episode i lies at offsets[i] in the flat arrays, with a row to spare after its last step
         # for the last observation; its valid starts are numbered from first_start[i].
-        rows = np.array([len(episode) + 1 for episode in usable])
+        steps = np.array([len(episode) for episode in episodes])
+        rows = np.maximum(steps, length) + 1
         starts = rows - length
         self._offsets = np.concatenate([[0], np.cumsum(rows)[:-1]])
         self._first_start = np.concatenate([[0], np.cumsum(starts)[:-1]])
         self.starts = int(starts.sum())
-        self._observation = np.concatenate([episode.observation for episode in usable])
-        self._action = np.concatenate([_padded(episode.action) for episode in usable])
-        self._reward = np.concatenate([_padded(episode.reward) for episode in usable]).astype(
-            np.float32
+        self._observation = np.concatenate(
+            [
+                _extended(episode.observation, count, mode="edge")
+                for episode, count in zip(episodes, rows, strict=True)
+            ]
+        )
+        self._action, self._reward, self._mask = (
+            np.concatenate(
+                [_extended(part, count) for part, count in zip(parts, rows, strict=True)]
+            ).astype(np.float32)
+            for parts in (
+                [episode.action for episode in episodes],
+                [episode.reward for episode in episodes],
+                [np.ones(count) for count in steps],
+            )
         )
         self._continues = np.ones(len(self._reward), dtype=np.float32)
-        for offset, episode in zip(self._offsets, usable, strict=True):
+        for offset, episode in zip(self._offsets, episodes, strict=True):
             if episode.terminated:
                 self._continues[offset + len(episode) - 1] = 0.0
+        self._images = [episode.images for episode in episodes]
 
     def sample(self, batch: tuple[int, ...], rng: np.random.Generator) -> SequenceBatch:
         """Draw sequences with replacement.
@@ -88,8 +109,26 @@ class SequenceSampler:
             action=self._action[steps],
             reward=self._reward[steps],
             continues=self._continues[steps],
+            mask=self._mask[steps],
+            images={name: self._frames(name, episode, start) for name in self._images[0]},
         )
 
+    def _frames(
+        self, name: str, episode: NDArray[np.int64], start: NDArray[np.int64]
+    ) -> NDArray[np.uint8]:
+        first = (start - self._first_start[episode]).ravel()
+        sources = [self._images[index][name] for index in episode.ravel()]
+        frames = np.empty((len(sources), self.length + 1, *sources[0].shape[1:]), dtype=np.uint8)
+        for target, source, begin in zip(frames, sources, first, strict=True):
+            found = source[begin : begin + self.length + 1]
+            target[: len(found)] = found
+            target[len(found) :] = source[-1]
+        return frames.reshape(*start.shape, *frames.shape[1:])
 
-def _padded(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    return np.concatenate([values, np.zeros_like(values[:1])])
+
+def _extended(
+    values: NDArray[np.floating], rows: int, mode: Literal["constant", "edge"] = "constant"
+) -> NDArray[np.floating]:
+    """Values (n, …) with zeros, or the last of them repeated, up to so many rows."""
+    missing = rows - len(values)
+    return np.pad(values, [(0, missing)] + [(0, 0)] * (values.ndim - 1), mode=mode)

@@ -11,6 +11,8 @@ truncated      () bool             the episode was cut after the last step
 version        () int64            1
 =============  ==================  ================================================
 
+Each image is an array ``images/NAME``, (T + 1, height, width, channels) uint8.
+
 An optional ``environment_steps``, () int64, says how often the environment was stepped where that
 differs from T, because each action was repeated.
 """
@@ -22,6 +24,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,22 +33,24 @@ from planet_ros.errors import UserError
 from planet_ros.files import write_whole
 
 FORMAT_VERSION = 1
+_IMAGES = "images/"
 _ARRAYS = ("observation", "action", "reward", "terminated", "truncated")
 
 
 def save_episode(episode: Episode, path: Path) -> None:
     """Write an episode, whole or not at all."""
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        observation=episode.observation,
-        action=episode.action,
-        reward=episode.reward,
-        terminated=np.bool_(episode.terminated),
-        truncated=np.bool_(episode.truncated),
-        version=np.int64(FORMAT_VERSION),
-        environment_steps=np.int64(episode.environment_steps),
-    )
+    arrays: dict[str, Any] = {
+        "observation": episode.observation,
+        "action": episode.action,
+        "reward": episode.reward,
+        "terminated": np.bool_(episode.terminated),
+        "truncated": np.bool_(episode.truncated),
+        "version": np.int64(FORMAT_VERSION),
+        "environment_steps": np.int64(episode.environment_steps),
+    }
+    arrays.update({_IMAGES + name: frames for name, frames in episode.images.items()})
+    np.savez_compressed(buffer, **arrays)
     write_whole(path, buffer.getvalue())
 
 
@@ -73,6 +78,11 @@ def load_episode(path: Path) -> Episode:
                 environment_steps=int(file["environment_steps"])
                 if "environment_steps" in file.files
                 else -1,
+                images={
+                    name.removeprefix(_IMAGES): file[name]
+                    for name in file.files
+                    if name.startswith(_IMAGES)
+                },
             )
     except UserError:
         raise
@@ -149,3 +159,9 @@ class EpisodeStore:
             expected, found = getattr(first, part).shape[1:], getattr(other, part).shape[1:]
             if found != expected:
                 raise UserError(f"{name}: {part} of shape {found}, expected {expected}")
+        expected_images, found_images = (
+            {part: frames.shape[1:] for part, frames in episode.images.items()}
+            for episode in (first, other)
+        )
+        if found_images != expected_images:
+            raise UserError(f"{name}: found the images {found_images}, expected {expected_images}")

@@ -1,14 +1,16 @@
 """What every world model offers: a filter, an imagination and a loss.
 
 The planner needs `initial_belief`, `observe` and `imagine` alone, and gets them as ONNX graphs.
-`N` candidates, `H` horizon, `A` action size, `O` observation size, `B` belief size.
+`N` candidates, `H` horizon, `A` action size, `O` size of the observation vector, `B` belief size.
+An observation is that vector, which may be empty, and images (height, width, channels) by name.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -16,6 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from planet_ros.data import Episode
+
+NO_IMAGES: Mapping[str, Tensor] = MappingProxyType({})
+"""What is seen where nothing but a vector is."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +31,13 @@ class Shapes:
         observation: Size O of the observation vector.
         low: (A,) least action.
         high: (A,) greatest action.
+        images: Height, width and channels of each image.
     """
 
     observation: int
     low: NDArray[np.float32]
     high: NDArray[np.float32]
+    images: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
     @property
     def action(self) -> int:
@@ -40,12 +47,14 @@ class Shapes:
 
 @dataclass(frozen=True)
 class TorchBatch:
-    """A `planet_ros.data.SequenceBatch` as tensors, with its batch dimensions (E, B)."""
+    """A `planet_ros.data.SequenceBatch` as tensors."""
 
     observation: Tensor
     action: Tensor
     reward: Tensor
     continues: Tensor
+    mask: Tensor
+    images: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class WorldModel(nn.Module, ABC):
@@ -59,8 +68,22 @@ class WorldModel(nn.Module, ABC):
         return torch.zeros(self.belief_size)
 
     @abstractmethod
-    def observe(self, belief: Tensor, action: Tensor, observation: Tensor) -> Tensor:
-        """Filter: belief (B,) after taking action (A,) and then seeing observation (O,)."""
+    def observe(
+        self,
+        belief: Tensor,
+        action: Tensor,
+        observation: Tensor,
+        images: Mapping[str, Tensor] = NO_IMAGES,
+    ) -> Tensor:
+        """Filter: belief (B,) after taking action (A,) and then seeing something.
+
+        Args:
+            belief: (B,) before.
+            action: (A,) taken since, in the environment's units.
+            observation: (O,) seen.
+            images: (height, width, channels) uint8 each, seen with it; none where the environment
+                has none.
+        """
 
     @abstractmethod
     def imagine(self, belief: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,7 +11,7 @@ notebook's `DynamicsModel`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ from torch.nn import functional as F
 
 from planet_ros.config import WorldModelSettings
 from planet_ros.data import Episode
-from planet_ros.models.contract import Shapes, TorchBatch, WorldModel
+from planet_ros.errors import UserError
+from planet_ros.models.contract import NO_IMAGES, Shapes, TorchBatch, WorldModel
 from planet_ros.models.parts import ACTIVATIONS, spread
 
 # Log-variances of the Gaussian heads, in normalised units: from a thousandth of the data's spread
@@ -33,7 +34,17 @@ class Ensemble(WorldModel):
     """E networks of the same shape, computed together by batched products."""
 
     def __init__(self, shapes: Shapes, settings: WorldModelSettings) -> None:
-        """Make the networks with random weights from torch's global generator."""
+        """Make the networks with random weights from torch's global generator.
+
+        Raises:
+            UserError: There is no vector to predict, or there are images.
+        """
+        if shapes.images or not shapes.observation:
+            raise UserError(
+                "world_model.kind: found ensemble, which predicts vectors alone, for an "
+                f"observation of {shapes.observation} numbers and the images "
+                f"{dict(shapes.images)}; rssm takes images too"
+            )
         super().__init__()
         self.shapes = shapes
         self.belief_size = shapes.observation
@@ -95,7 +106,13 @@ class Ensemble(WorldModel):
         buffer = getattr(self, name)
         buffer.copy_(torch.as_tensor(value, dtype=buffer.dtype))
 
-    def observe(self, belief: Tensor, action: Tensor, observation: Tensor) -> Tensor:
+    def observe(
+        self,
+        belief: Tensor,
+        action: Tensor,
+        observation: Tensor,
+        images: Mapping[str, Tensor] = NO_IMAGES,
+    ) -> Tensor:
         """The belief is what was seen last."""
         return observation
 

@@ -20,16 +20,16 @@ the paper's ablations, figure 4.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from planet_ros.config import RssmSettings
 from planet_ros.data import Episode
-from planet_ros.models.contract import Shapes, TorchBatch, WorldModel
+from planet_ros.models.contract import NO_IMAGES, Shapes, TorchBatch, WorldModel
 from planet_ros.models.objective import (
     Gaussian,
     balanced_kl,
@@ -37,10 +37,8 @@ from planet_ros.models.objective import (
     latent_overshooting,
     with_free_nats,
 )
-from planet_ros.models.parts import ACTIVATIONS, spread
+from planet_ros.models.parts import ACTIVATIONS, Dense, Head, spread
 from planet_ros.models.unroll import StepWeights, unroll
-
-Activation = Callable[[Tensor], Tensor]
 
 
 class Rssm(WorldModel):
@@ -73,18 +71,18 @@ class Rssm(WorldModel):
         latent, hidden = settings.stochastic_size, settings.hidden_size
         context = self._deterministic or hidden
         parameters = latent * (2 if self._noisy else 1)
-        self.transition = _Dense(latent + shapes.action, hidden)
+        self.transition = Dense(latent + shapes.action, hidden)
         if self._recurrent:
-            self.gates = _Dense(hidden + self._deterministic, 3 * self._deterministic)
-        self.prior_hidden = _Dense(context, hidden)
-        self.prior_output = _Dense(hidden, parameters)
-        self.encoder = _Dense(shapes.observation, hidden)
-        self.posterior_hidden = _Dense(context + hidden, hidden)
-        self.posterior_output = _Dense(hidden, parameters)
-        self.decoder = _Head(self.belief_size, hidden, shapes.observation, self._activation)
-        self.reward = _Head(self.belief_size, hidden, 1, self._activation)
+            self.gates = Dense(hidden + self._deterministic, 3 * self._deterministic)
+        self.prior_hidden = Dense(context, hidden)
+        self.prior_output = Dense(hidden, parameters)
+        self.encoder = Dense(shapes.observation, hidden)
+        self.posterior_hidden = Dense(context + hidden, hidden)
+        self.posterior_output = Dense(hidden, parameters)
+        self.decoder = Head(self.belief_size, hidden, shapes.observation, self._activation)
+        self.reward = Head(self.belief_size, hidden, 1, self._activation)
         if self._predicts_continue:
-            self.continuation = _Head(self.belief_size, hidden, 1, self._activation)
+            self.continuation = Head(self.belief_size, hidden, 1, self._activation)
 
         # As in the ensemble, scales are factors and never quotients, for the sake of the export.
         low, high = torch.from_numpy(shapes.low), torch.from_numpy(shapes.high)
@@ -119,7 +117,13 @@ class Rssm(WorldModel):
         ):
             buffer.copy_(torch.as_tensor(value, dtype=buffer.dtype))
 
-    def observe(self, belief: Tensor, action: Tensor, observation: Tensor) -> Tensor:
+    def observe(
+        self,
+        belief: Tensor,
+        action: Tensor,
+        observation: Tensor,
+        images: Mapping[str, Tensor] = NO_IMAGES,
+    ) -> Tensor:
         """Filter with means; see `WorldModel.observe`.
 
         Before the first observation of an episode nothing was done: the action is then expected
@@ -355,31 +359,3 @@ class Rssm(WorldModel):
             return Gaussian(output, torch.ones_like(output))
         mean, raw = output.split(self.settings.stochastic_size, dim=-1)
         return Gaussian(mean, F.softplus(raw) + self.settings.min_std)
-
-
-class _Dense(nn.Module):
-    """A linear layer whose weight is (inputs, outputs), as products and slices want it."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        bound = 1 / np.sqrt(inputs)  # torch's own default for nn.Linear
-        self.weight = nn.Parameter(torch.empty(inputs, outputs).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        if inputs.dim() == 2:
-            return torch.addmm(self.bias, inputs, self.weight)
-        return inputs @ self.weight + self.bias
-
-
-class _Head(nn.Module):
-    """A hidden layer and a linear one."""
-
-    def __init__(self, inputs: int, hidden: int, outputs: int, activation: Activation) -> None:
-        super().__init__()
-        self.hidden = _Dense(inputs, hidden)
-        self.output = _Dense(hidden, outputs)
-        self._activation = activation
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.output(self._activation(self.hidden(inputs)))

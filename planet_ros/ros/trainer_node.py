@@ -24,7 +24,6 @@ from planet_ros.bundle.runtime import Bundle
 from planet_ros.data import Step
 from planet_ros.environment import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
-from planet_ros.models import Shapes
 from planet_ros.ros.messages import (
     COMMAND_TOPIC,
     EVERY_STEP,
@@ -42,7 +41,7 @@ from planet_ros.ros.messages import (
 from planet_ros.ros.parameters import NodeSettings
 from planet_ros.ros.run import run_node
 from planet_ros.training.progress import Progress
-from planet_ros.training.session import Session
+from planet_ros.training.session import Session, shapes_of
 
 PAUSE_SERVICE = "gym_bridge/pause"
 CHECK_PERIOD_S = 0.2
@@ -74,7 +73,7 @@ class TrainerNode(Node):
         environment.close()
         self._session = Session(
             settings,
-            Shapes(environment.observation_size, environment.low, environment.high),
+            shapes_of(environment),
             environment=environment.spec,
             command_period_s=environment.step_period_s,
             say=self._progress.line,

@@ -77,13 +77,19 @@ def check_fits(bundle: Bundle, environment: Environment) -> None:
     Raises:
         UserError: They are not; the text names the part, what was found and what was expected.
     """
-    size = bundle.manifest.observation[0].shape[0]
+    manifest = bundle.manifest
+    size = manifest.observation_size
     if size != environment.observation_size:
         raise UserError(
             f"{environment.spec.id}: observation: found {environment.observation_size} numbers, "
             f"but {bundle.path} expects {size}"
         )
-    low, high = bundle.manifest.low, bundle.manifest.high
+    if manifest.images != environment.images:
+        raise UserError(
+            f"{environment.spec.id}: found the images {environment.images}, but {bundle.path} "
+            f"expects {manifest.images}"
+        )
+    low, high = manifest.low, manifest.high
     if len(low) != len(environment.low):
         raise UserError(
             f"{environment.spec.id}: action: found {len(environment.low)} numbers, but "
@@ -128,7 +134,7 @@ def evaluate(
         total = 0.0
         while not step.last:
             began = time.perf_counter()
-            plan = agent.act(step.observation)
+            plan = agent.act(step.observation, step.images)
             ticks.append(time.perf_counter() - began)
             step = environment.step(plan.actions[0])
             total += step.reward

@@ -43,6 +43,10 @@ def export_checkpoint(path: Path, output: Path, overrides: Mapping[str, Any]) ->
             state["observation_size"],
             np.array(state["low"], dtype=np.float32),
             np.array(state["high"], dtype=np.float32),
+            {
+                name: (height, width, channels)
+                for name, (height, width, channels) in state["images"].items()
+            },
         ),
         run,
         environment=EnvironmentSpec.of(settings),

@@ -14,14 +14,15 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from planet_ros.bundle.export import BundleExporter
-from planet_ros.bundle.manifest import Evaluation
+from planet_ros.bundle.manifest import VECTOR_PART, Evaluation
 from planet_ros.bundle.runtime import Bundle, load_bundle
 from planet_ros.config import Settings
-from planet_ros.data import Episode, EpisodeStore, SequenceSampler
+from planet_ros.data import Episode, EpisodeStore, SequenceBatch, SequenceSampler
 from planet_ros.environment import EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.models import Ensemble, Rssm, Shapes, WorldModel
@@ -147,13 +148,7 @@ class Learner:
         batch_shape = self.model.batch_dimensions(training.batch_size)
         sums: dict[str, torch.Tensor] = {}
         for update in range(training.updates):
-            batch = sampler.sample(batch_shape, self._rng)
-            tensors = TorchBatch(
-                *(
-                    torch.from_numpy(values).to(self._device)
-                    for values in (batch.observation, batch.action, batch.reward, batch.continues)
-                )
-            )
+            tensors = self._on_device(sampler.sample(batch_shape, self._rng))
             loss, metrics = self.model.loss(tensors, training.loss_steps)
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -178,6 +173,19 @@ class Learner:
         self._last_result = FitResult(means, one_step, horizon)
         return self._last_result
 
+    def _on_device(self, batch: SequenceBatch) -> TorchBatch:
+        def tensor(values: NDArray[Any]) -> torch.Tensor:
+            return torch.from_numpy(values).to(self._device)
+
+        return TorchBatch(
+            tensor(batch.observation),
+            tensor(batch.action),
+            tensor(batch.reward),
+            tensor(batch.continues),
+            tensor(batch.mask),
+            {name: tensor(frames) for name, frames in batch.images.items()},
+        )
+
     def _errors_on_unseen(
         self, episodes: Sequence[Episode], taken: int
     ) -> tuple[float | None, float | None]:
@@ -192,12 +200,17 @@ class Learner:
         starts = set(np.linspace(first, len(newest) - horizon, 20).astype(int))
         model, errors = self.averaged, []
         observations = torch.from_numpy(newest.observation).to(self._device)
+        images = {
+            name: torch.from_numpy(frames).to(self._device)
+            for name, frames in newest.images.items()
+        }
         actions = torch.from_numpy(newest.action).to(self._device)
         belief = model.initial_belief().to(self._device)
         action = torch.from_numpy((model.shapes.low + model.shapes.high) / 2).to(self._device)
         with torch.no_grad():
             for start in range(max(starts) + 1):
-                belief = model.observe(belief, action, observations[start])
+                seen = {name: frames[start] for name, frames in images.items()}
+                belief = model.observe(belief, action, observations[start], seen)
                 action = actions[start]
                 if start in starts and start >= first:
                     rewards = model.imagine(belief, actions[None, start : start + horizon])[0][0]
@@ -232,7 +245,7 @@ class Learner:
             "model_kind": self.settings.world_model.kind,
             "horizon": self.settings.planner.horizon,
             "control_period_s": self._period,
-            "observation": [{"name": "observation", "shape": [shapes.observation]}],
+            "observation": _observation_parts(shapes),
             "action": [
                 {"name": f"action_{index}", "low": float(low), "high": float(high)}
                 for index, (low, high) in enumerate(zip(shapes.low, shapes.high, strict=True))
@@ -259,6 +272,7 @@ class Learner:
                 "fits": self.fits,
                 "sampling": self._rng.bit_generator.state,
                 "observation_size": self.model.shapes.observation,
+                "images": self.model.shapes.images,
                 "low": self.model.shapes.low.tolist(),
                 "high": self.model.shapes.high.tolist(),
                 "control_period_s": self._period,
@@ -267,6 +281,15 @@ class Learner:
 
 
 _SAMPLING_STREAM = 1  # apart from those of random actions (0) and of exploration (3)
+
+
+def _observation_parts(shapes: Shapes) -> list[dict[str, Any]]:
+    vector = {"name": VECTOR_PART, "shape": [shapes.observation]}
+    images = (
+        {"name": name, "shape": list(shape), "dtype": "uint8"}
+        for name, shape in shapes.images.items()
+    )
+    return [*([vector] if shapes.observation else []), *images]
 
 
 def make_model(settings: Settings, shapes: Shapes) -> WorldModel:

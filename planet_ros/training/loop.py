@@ -7,11 +7,10 @@ from planet_ros.config import Settings
 from planet_ros.control.agent import Agent
 from planet_ros.environment import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
-from planet_ros.models import Shapes
 from planet_ros.training.evaluate import evaluate
 from planet_ros.training.progress import Progress
 from planet_ros.training.run import RunFolder
-from planet_ros.training.session import Session
+from planet_ros.training.session import Session, shapes_of
 
 HELD_OUT_SEED = 900_000
 """First start of the evaluation after training; training starts count up from its seed."""
@@ -29,7 +28,7 @@ def train(settings: Settings) -> RunFolder:
         with Progress(settings.training.steps, "steps") as progress:
             session = Session(
                 settings,
-                Shapes(environment.observation_size, environment.low, environment.high),
+                shapes_of(environment),
                 environment=environment.spec,
                 command_period_s=environment.step_period_s,
                 say=progress.line,
@@ -65,7 +64,7 @@ def _learn(session: Session, environment: Environment, progress: Progress) -> No
             if agent is None:
                 action = session.random_action(episode, step.index)
             else:
-                action = agent.act(step.observation).actions[0]
+                action = agent.act(step.observation, step.images).actions[0]
             step = environment.step(action)
             progress.advance(step.environment_steps)
             if session.add(step):

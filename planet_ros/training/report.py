@@ -84,7 +84,7 @@ def save_episode_gif(bundle: Bundle, spec: EnvironmentSpec, path: Path, *, seed:
         step = environment.reset(seed=seed)
         frames = [environment.render()]
         while not step.last:
-            step = environment.step(agent.act(step.observation).actions[0])
+            step = environment.step(agent.act(step.observation, step.images).actions[0])
             frames.append(environment.render())
         save_gif(frames, path, period_s=environment.step_period_s)
     finally:

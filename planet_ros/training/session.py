@@ -18,7 +18,7 @@ from planet_ros.bundle.manifest import Evaluation
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import Settings
 from planet_ros.data import Episode, EpisodeBuilder, Step
-from planet_ros.environment import EnvironmentSpec
+from planet_ros.environment import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.models import Shapes
 from planet_ros.planning.noise import colored_noise
@@ -32,6 +32,13 @@ resumed, or whose steps come over a network, draws the same ones."""
 
 _NOISE_STEPS = 1000
 """Length of an episode's coloured noise, which then repeats."""
+
+
+def shapes_of(environment: Environment) -> Shapes:
+    """What a model needs to know of an environment."""
+    return Shapes(
+        environment.observation_size, environment.low, environment.high, environment.images
+    )
 
 
 class Session:
@@ -116,7 +123,8 @@ class Session:
             Whether a fit is due.
 
         Raises:
-            UserError: Its observation or action has another size than the environment's.
+            UserError: Its observation, an image or its action has another size than the
+                environment's.
         """
         self._check(step)
         training = self.settings.training
@@ -139,6 +147,9 @@ class Session:
         ):
             if found != expected:
                 raise UserError(f"step: found {found} numbers of {name}, expected {expected}")
+        images = {name: image.shape for name, image in step.images.items()}
+        if images != self._shapes.images:
+            raise UserError(f"step: found the images {images}, expected {self._shapes.images}")
 
     def fit(self, progress: Callable[[int, int], None] = lambda done, total: None) -> Bundle:
         """Fit the model to all steps so far, export it and save a checkpoint.
