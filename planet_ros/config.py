@@ -89,7 +89,14 @@ class DataSettings(Section):
         100_000,
         ge=1,
         le=100_000_000,
-        description="Environment steps kept; past that the oldest episodes are deleted.",
+        description="Steps kept; past that the oldest episodes are deleted.",
+    )
+    capacity_bytes: int = Field(
+        2_000_000_000,
+        ge=1_000_000,
+        le=10**13,
+        description="Bytes of memory that episodes may take; past that the oldest are deleted. "
+        "Images make up most of it: height × width × channels for each step.",
     )
 
 
@@ -171,6 +178,28 @@ class RssmSettings(Section):
         "own: smaller weighs reconstruction more against the KL divergence.",
     )
     reward_std: float = Field(0.1, gt=0, le=100, description="The same of the reward's likelihood.")
+    image_network: Literal["dense", "convolutional"] = Field(
+        "dense",
+        description="dense: a hidden layer each to encode and to decode an image, for small ones. "
+        "convolutional: PlaNet's networks for images of 64 × 64 pixels.",
+    )
+    image_hidden_size: int = Field(
+        256, ge=1, le=65_536, description="dense: units of the hidden layers of images."
+    )
+    image_std: float = Field(
+        1.0,
+        gt=0,
+        le=1000,
+        description="Standard deviation of each pixel's likelihood, where black to white is 1: "
+        "smaller weighs the picture more against the KL divergence.",
+    )
+    image_bits: int = Field(
+        8,
+        ge=1,
+        le=8,
+        description="Bits of each colour that the model sees. PlaNet takes 5; with less than 8, "
+        "noise of one step is added while it learns (dequantisation).",
+    )
     kl_weight: float = Field(
         0.1, ge=0, le=1000, description="Weight of the KL divergence of posterior and prior."
     )

@@ -93,13 +93,25 @@ def load_episode(path: Path) -> Episode:
 class EpisodeStore:
     """Episodes in memory and, when given a folder, on disk; append-only up to a capacity."""
 
-    def __init__(self, directory: Path | None = None, *, capacity_steps: int = 100_000) -> None:
+    def __init__(
+        self,
+        directory: Path | None = None,
+        *,
+        capacity_steps: int = 100_000,
+        capacity_bytes: int = 2**31,
+    ) -> None:
         """Open a store, with the episodes that the folder already holds.
 
         A file that cannot be read is skipped with a warning and left where it is.
+
+        Args:
+            directory: Where the files are; None: in memory alone.
+            capacity_steps: Steps kept; past that the oldest episodes go, from disk too.
+            capacity_bytes: Bytes of memory kept, likewise. The newest episode always stays.
         """
         self.directory = directory
         self.capacity_steps = capacity_steps
+        self.capacity_bytes = capacity_bytes
         self._episodes: list[tuple[Path | None, Episode]] = []
         self._next_number = 0
         if directory is not None:
@@ -124,8 +136,13 @@ class EpisodeStore:
 
     @property
     def steps(self) -> int:
-        """Environment steps kept."""
+        """Steps kept."""
         return sum(len(episode) for _, episode in self._episodes)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the episodes take."""
+        return sum(episode.nbytes for _, episode in self._episodes)
 
     def add(self, episode: Episode) -> None:
         """Append an episode; the oldest go when the capacity is exceeded.
@@ -146,10 +163,13 @@ class EpisodeStore:
         if self._episodes:
             self._check_like(self._episodes[0][1], episode, str(path))
         self._episodes.append((path, episode))
-        steps = self.steps
-        while steps > self.capacity_steps and len(self._episodes) > 1:
+        steps, size = self.steps, self.nbytes
+        while (steps > self.capacity_steps or size > self.capacity_bytes) and len(
+            self._episodes
+        ) > 1:
             oldest, gone = self._episodes.pop(0)
             steps -= len(gone)
+            size -= gone.nbytes
             if oldest is not None:
                 oldest.unlink(missing_ok=True)
 

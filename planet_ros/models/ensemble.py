@@ -22,6 +22,7 @@ from planet_ros.config import WorldModelSettings
 from planet_ros.data import Episode
 from planet_ros.errors import UserError
 from planet_ros.models.contract import NO_IMAGES, Shapes, TorchBatch, WorldModel
+from planet_ros.models.objective import masked_mean
 from planet_ros.models.parts import ACTIVATIONS, spread
 
 # Log-variances of the Gaussian heads, in normalised units: from a thousandth of the data's spread
@@ -222,16 +223,15 @@ class Ensemble(WorldModel):
                 log_variance = _MAX_LOG_VARIANCE - F.softplus(_MAX_LOG_VARIANCE - raw)
                 log_variance = _MIN_LOG_VARIANCE + F.softplus(log_variance - _MIN_LOG_VARIANCE)
                 square = square * torch.exp(-log_variance) + log_variance
-            observation_loss = observation_loss + square[..., :-1].mean() / loss_steps
-            reward_loss = reward_loss + square[..., -1].mean() / loss_steps
+            mask = batch.mask[:, :, step]
+            observation_error = masked_mean(square[..., :-1].mean(dim=-1), mask)
+            observation_loss = observation_loss + observation_error / loss_steps
+            reward_loss = reward_loss + masked_mean(square[..., -1], mask) / loss_steps
             if self._predicts_continue:
-                continue_loss = (
-                    continue_loss
-                    + F.binary_cross_entropy_with_logits(
-                        output[..., -1], batch.continues[:, :, step]
-                    )
-                    / loss_steps
+                error = F.binary_cross_entropy_with_logits(
+                    output[..., -1], batch.continues[:, :, step], reduction="none"
                 )
+                continue_loss = continue_loss + masked_mean(error, mask) / loss_steps
             observation = following
         loss = observation_loss + reward_loss + continue_loss
         metrics = {"loss": loss, "observation_loss": observation_loss, "reward_loss": reward_loss}

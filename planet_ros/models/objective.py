@@ -70,11 +70,17 @@ def gaussian_error(mean: Tensor, target: Tensor, std: float) -> Tensor:
     return ((target - mean) / std).square().sum(dim=-1) / 2
 
 
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of values (…) where the mask (…) is 1; 0 where it is 0 everywhere."""
+    return (values * mask).sum() / mask.sum().clamp(min=1)
+
+
 def latent_overshooting(
     step: Callable[[Tensor, Tensor], tuple[Tensor, Gaussian]],
     state: Tensor,
     inputs: Tensor,
     posterior: Gaussian,
+    mask: Tensor,
     distance: int,
     divergence: Callable[[Gaussian, Gaussian], Tensor],
 ) -> Tensor:
@@ -95,6 +101,7 @@ def latent_overshooting(
         state: (T, B, F) after each observation.
         inputs: (T - 1, B, I); entry t leads from state t to state t + 1.
         posterior: (T, B, S) after each observation.
+        mask: (T, B), 0 where nothing was observed any more, else 1.
         distance: Steps D to look ahead; 0 and 1 give zero.
         divergence: Of the posterior from the prior, (t, B, S) → (t, B), in nats.
 
@@ -109,5 +116,5 @@ def latent_overshooting(
         # State i has come from start i to time i + ahead; the last start falls off each time.
         if ahead > 1:
             kl = divergence(Gaussian(target.mean[ahead:], target.std[ahead:]), prior)
-            total = total + kl.mean()
+            total = total + masked_mean(kl, mask[ahead:])
     return total / max(distance, 1)

@@ -36,6 +36,7 @@ class Dense(nn.Module):
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound))
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """(…, inputs) → (…, outputs)."""
         if inputs.dim() == 2:
             return torch.addmm(self.bias, inputs, self.weight)
         return inputs @ self.weight + self.bias
@@ -51,4 +52,5 @@ class Head(nn.Module):
         self._activation = activation
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """(…, inputs) → (…, outputs)."""
         return self.output(self._activation(self.hidden(inputs)))

@@ -1,4 +1,4 @@
-"""The recurrent state-space model of PlaNet, for observations that are vectors.
+"""The recurrent state-space model of PlaNet, for vectors, images and both together.
 
 Hafner et al. 2019 (arXiv 1811.04551), section 3. The state has a deterministic part h, which
 remembers, and a stochastic part s, which can turn out in several ways::
@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from planet_ros.config import RssmSettings
@@ -35,10 +35,12 @@ from planet_ros.models.objective import (
     balanced_kl,
     gaussian_error,
     latent_overshooting,
+    masked_mean,
     with_free_nats,
 )
 from planet_ros.models.parts import ACTIVATIONS, Dense, Head, spread
 from planet_ros.models.unroll import StepWeights, unroll
+from planet_ros.models.vision import DenseDecoder, DenseEncoder
 
 
 class Rssm(WorldModel):
@@ -70,16 +72,26 @@ class Rssm(WorldModel):
 
         latent, hidden = settings.stochastic_size, settings.hidden_size
         context = self._deterministic or hidden
+        self._context_size = context
         parameters = latent * (2 if self._noisy else 1)
         self.transition = Dense(latent + shapes.action, hidden)
         if self._recurrent:
             self.gates = Dense(hidden + self._deterministic, 3 * self._deterministic)
         self.prior_hidden = Dense(context, hidden)
         self.prior_output = Dense(hidden, parameters)
-        self.encoder = Dense(shapes.observation, hidden)
-        self.posterior_hidden = Dense(context + hidden, hidden)
+        encoders = {name: self._image_encoder(shape) for name, shape in shapes.images.items()}
+        self.image_encoders = nn.ModuleDict(encoders)
+        embedding = sum(encoder.size for encoder in encoders.values())
+        if shapes.observation:
+            self.encoder = Dense(shapes.observation, hidden)
+            embedding += hidden
+        self.posterior_hidden = Dense(context + embedding, hidden)
         self.posterior_output = Dense(hidden, parameters)
-        self.decoder = Head(self.belief_size, hidden, shapes.observation, self._activation)
+        if shapes.observation:
+            self.decoder = Head(self.belief_size, hidden, shapes.observation, self._activation)
+        self.image_decoders = nn.ModuleDict(
+            {name: self._image_decoder(shape) for name, shape in shapes.images.items()}
+        )
         self.reward = Head(self.belief_size, hidden, 1, self._activation)
         if self._predicts_continue:
             self.continuation = Head(self.belief_size, hidden, 1, self._activation)
@@ -104,6 +116,17 @@ class Rssm(WorldModel):
     reward_mean: Tensor
     reward_std: Tensor
     disagreement_noise: Tensor
+
+    def _image_encoder(self, shape: tuple[int, int, int]) -> DenseEncoder:
+        settings = self.settings
+        return DenseEncoder(
+            shape, settings.image_hidden_size, settings.hidden_size, self._activation
+        )
+
+    def _image_decoder(self, shape: tuple[int, int, int]) -> DenseDecoder:
+        return DenseDecoder(
+            self.belief_size, self.settings.image_hidden_size, shape, self._activation
+        )
 
     def fit_normalization(self, episodes: Sequence[Episode]) -> None:
         """Take means and standard deviations of observations and rewards from data."""
@@ -131,7 +154,11 @@ class Rssm(WorldModel):
         """
         deterministic, latent = self._split(belief.unsqueeze(0))
         drive = self._drive(self._normalized_action(action.unsqueeze(0)))
-        evidence = self._evidence(self._normalized_observation(observation.unsqueeze(0)))
+        embedding = self._embedding(
+            self._normalized_observation(observation.unsqueeze(0)),
+            {name: self._centred(image.unsqueeze(0), 0.5) for name, image in images.items()},
+        )
+        evidence = self._evidence(embedding)
         deterministic, context = self._advance(deterministic, latent, drive)
         mean = self._posterior(context, evidence).mean
         return self._features(deterministic, mean).squeeze(0)
@@ -209,7 +236,7 @@ class Rssm(WorldModel):
             The loss, and its parts, each a mean over steps, in nats: errors of observation and
             reward without their constants, the KL and the overshooting KL without their weights.
         """
-        size, length = batch.observation.shape[0], batch.observation.shape[1]
+        size, length = batch.observation.shape[:2]
         noise = torch.randn(
             length, size, self.settings.stochastic_size, device=batch.observation.device
         )
@@ -218,26 +245,36 @@ class Rssm(WorldModel):
     def _loss(self, batch: TorchBatch, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """`loss` with the noise (L + 1, B, S) of the posterior's samples given."""
         settings = self.settings
+        # Time first, as the loop wants it, but for images: only what is made of them is turned.
         observation = self._normalized_observation(batch.observation.transpose(0, 1))
+        images = {
+            name: self._centred(frames, self._dequantisation(frames))
+            for name, frames in batch.images.items()
+        }
+        scored = batch.mask.T
+        seen = torch.cat([torch.ones_like(scored[:1]), scored])
         action = self._normalized_action(batch.action.transpose(0, 1))
         reward = ((batch.reward - self.reward_mean) / self.reward_std).T
         drive = self._drive(torch.cat([torch.zeros_like(action[:1]), action]))
 
-        contexts, latents, posterior = self._filter(drive, observation, noise)
+        embedding = self._embedding(observation, images)
+        contexts, latents, posterior = self._filter(drive, embedding, noise)
         prior = self._prior(contexts)
         features = self._features(contexts, latents)
-        observation_loss = gaussian_error(
-            self.decoder(features), observation, settings.observation_std
-        ).mean()
-        reward_loss = gaussian_error(
+        observation_loss = self._reconstruction_error(features, observation, images, seen)
+        reward_error = gaussian_error(
             self.reward(features[1:]), reward[..., None], settings.reward_std
-        ).mean()
-        kl = self._divergence(posterior, prior).mean()
+        )
+        reward_loss = masked_mean(reward_error, scored)
+        kl = masked_mean(self._divergence(posterior, prior), seen)
         loss = observation_loss + reward_loss + settings.kl_weight * kl
         metrics = {"observation_loss": observation_loss, "reward_loss": reward_loss, "kl": kl}
         if self._predicts_continue:
-            continue_loss = F.binary_cross_entropy_with_logits(
-                self.continuation(features[1:]).squeeze(-1), batch.continues.T
+            continue_loss = masked_mean(
+                F.binary_cross_entropy_with_logits(
+                    self.continuation(features[1:]).squeeze(-1), batch.continues.T, reduction="none"
+                ),
+                scored,
             )
             loss = loss + continue_loss
             metrics["continue_loss"] = continue_loss
@@ -247,6 +284,7 @@ class Rssm(WorldModel):
                 features,
                 drive[1:],
                 posterior,
+                seen,
                 settings.overshooting_distance,
                 self._divergence,
             )
@@ -255,8 +293,24 @@ class Rssm(WorldModel):
         metrics = {"loss": loss, **metrics}
         return loss, {name: value.detach() for name, value in metrics.items()}
 
+    def _reconstruction_error(
+        self, features: Tensor, observation: Tensor, images: Mapping[str, Tensor], seen: Tensor
+    ) -> Tensor:
+        """Mean over what was seen, (T, B) features and vectors, (B, T) images."""
+        total = features.new_zeros(())
+        if self.shapes.observation:
+            error = gaussian_error(
+                self.decoder(features), observation, self.settings.observation_std
+            )
+            total = total + masked_mean(error, seen)
+        for name, frames in images.items():
+            decoded = self.image_decoders[name](features.transpose(0, 1))
+            error = gaussian_error(decoded.flatten(2), frames.flatten(2), self.settings.image_std)
+            total = total + masked_mean(error, seen.T)
+        return total
+
     def _filter(
-        self, drive: Tensor, observation: Tensor, noise: Tensor
+        self, drive: Tensor, embedding: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor, Gaussian]:
         """Contexts (T, B, C), latents (T, B, S) and posteriors after each observation.
 
@@ -265,13 +319,13 @@ class Rssm(WorldModel):
         settings = self.settings
         contexts, latents, outputs = unroll(
             drive,
-            self._evidence(observation),
+            self._evidence(embedding),
             noise if self._noisy else None,
             StepWeights(
                 self.transition.weight[: settings.stochastic_size],
                 self.gates.weight if self._recurrent else None,
                 self.gates.bias if self._recurrent else None,
-                self.posterior_hidden.weight[: -settings.hidden_size],
+                self.posterior_hidden.weight[: self._context_size],
                 self.posterior_output.weight,
                 self.posterior_output.bias,
             ),
@@ -297,6 +351,20 @@ class Rssm(WorldModel):
     def _normalized_observation(self, observation: Tensor) -> Tensor:
         return (observation - self.observation_mean) * self.observation_factor
 
+    def _centred(self, frames: Tensor, within: Tensor | float) -> Tensor:
+        """Pixels from -0.5 to 0.5, `within` (0 to 1) of the step that their bits resolve."""
+        bits = self.settings.image_bits
+        level = frames.float()
+        if bits < 8:
+            level = torch.floor(level * 0.5 ** (8 - bits))
+        return (level + within) * 0.5**bits - 0.5
+
+    def _dequantisation(self, frames: Tensor) -> Tensor | float:
+        """Where in its step each pixel lies: noise, as in PlaNet, so that steps teach nothing."""
+        if self.settings.image_bits == 8:
+            return 0.5
+        return torch.rand(frames.shape, device=frames.device)
+
     def _normalized_action(self, action: Tensor) -> Tensor:
         return (action - self.action_mean) * self.action_factor
 
@@ -318,11 +386,23 @@ class Rssm(WorldModel):
         weight = self.transition.weight[self.settings.stochastic_size :]
         return action @ weight + self.transition.bias
 
-    def _evidence(self, observation: Tensor) -> Tensor:
-        """Part of the posterior's hidden layer that comes from the observation (normalised)."""
-        encoded = self._activation(self.encoder(observation))
-        size = self.settings.hidden_size
-        return encoded @ self.posterior_hidden.weight[-size:] + self.posterior_hidden.bias
+    def _embedding(self, observation: Tensor, images: Mapping[str, Tensor]) -> Tensor:
+        """All that was seen, encoded: (…, E) of vectors (…, O) and images.
+
+        In a loss vectors come (T, B) and images (B, T); with one dimension there is no difference.
+        """
+        parts = []
+        if self.shapes.observation:
+            parts.append(self._activation(self.encoder(observation)))
+        for name, frames in images.items():
+            encoded = self.image_encoders[name](frames)
+            parts.append(encoded.transpose(0, 1) if encoded.dim() == 3 else encoded)
+        return torch.cat(parts, dim=-1)
+
+    def _evidence(self, embedding: Tensor) -> Tensor:
+        """Part of the posterior's hidden layer that comes from what was seen."""
+        weight = self.posterior_hidden.weight[self._context_size :]
+        return embedding @ weight + self.posterior_hidden.bias
 
     def _advance(
         self, deterministic: Tensor, latent: Tensor, drive: Tensor
@@ -350,7 +430,7 @@ class Rssm(WorldModel):
         return self._gaussian(self.prior_output(self._activation(self.prior_hidden(context))))
 
     def _posterior(self, context: Tensor, evidence: Tensor) -> Gaussian:
-        weight = self.posterior_hidden.weight[: -self.settings.hidden_size]
+        weight = self.posterior_hidden.weight[: self._context_size]
         hidden = self._activation(evidence + context @ weight)
         return self._gaussian(self.posterior_output(hidden))
 

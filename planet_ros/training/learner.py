@@ -28,6 +28,7 @@ from planet_ros.errors import UserError
 from planet_ros.models import Ensemble, Rssm, Shapes, WorldModel
 from planet_ros.models.contract import TorchBatch
 from planet_ros.training.checkpoint import load_checkpoint, save_checkpoint
+from planet_ros.training.memory import check_memory
 from planet_ros.training.run import RunFolder
 
 
@@ -62,8 +63,10 @@ class Learner:
             command_period_s: Seconds between two commands, recorded likewise.
 
         Raises:
-            UserError: The checkpoint or the episodes do not fit the settings.
+            UserError: The checkpoint or the episodes do not fit the settings, or the episodes
+                may come to need more memory than there is.
         """
+        check_memory(settings, shapes)
         torch.set_num_threads(settings.training.threads)
         torch.manual_seed(settings.seed)
         self.settings = settings
@@ -81,7 +84,11 @@ class Learner:
             self.model, multi_avg_fn=get_ema_multi_avg_fn(settings.training.weight_averaging)
         )
         self._rng = np.random.default_rng([settings.seed, _SAMPLING_STREAM])
-        self.store = EpisodeStore(run.episodes, capacity_steps=settings.data.capacity_steps)
+        self.store = EpisodeStore(
+            run.episodes,
+            capacity_steps=settings.data.capacity_steps,
+            capacity_bytes=settings.data.capacity_bytes,
+        )
         self.environment_steps = 0
         self.decisions = 0
         self.episodes = 0

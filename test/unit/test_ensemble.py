@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from batches import part_of_batch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -64,6 +65,7 @@ def random_batch(model: Ensemble, rng: np.random.Generator, size: int, length: i
         action=torch.from_numpy(rng.uniform(LOW, HIGH, (*shape, 2))).float(),
         reward=torch.from_numpy(rng.normal(size=shape)).float(),
         continues=torch.from_numpy(rng.integers(2, size=shape)).float(),
+        mask=torch.ones(shape),
     )
 
 
@@ -81,6 +83,7 @@ def fit(model: Ensemble, episodes: list[Episode], updates: int, rate: float = 3e
                 torch.from_numpy(batch.action),
                 torch.from_numpy(batch.reward),
                 torch.from_numpy(batch.continues),
+                torch.from_numpy(batch.mask),
             ),
             1,
         )
@@ -211,7 +214,8 @@ class TestNotebook:
         for _ in range(3):
             observation = torch.randn(32, 51, 3)
             action, reward = torch.randn(32, 50, 1), torch.randn(32, 50)
-            batch = TorchBatch(observation[None], action[None], reward[None], torch.ones(1, 32, 50))
+            ones = torch.ones(1, 32, 50)
+            batch = TorchBatch(observation[None], action[None], reward[None], ones, ones)
             loss, _ = model.loss(batch, training.loss_steps)
             # "we simplify and just predict based on the first step of each sequence"
             next_state, predicted = notebook(observation[:, 0], action[:, 0])
@@ -338,7 +342,7 @@ def test_gradient_of_each_member_is_what_it_would_be_alone(settings: dict[str, A
                 for name, value in model.state_dict().items()
             }
         )
-        own = TorchBatch(*(values[member : member + 1] for values in vars(batch).values()))
+        own = part_of_batch(batch, slice(member, member + 1))
         alone.loss(own, 2)[0].backward()
         for one, other in zip(model.parameters(), alone.parameters(), strict=True):
             assert one.grad is not None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.stats import chisquare
 
 from planet_ros.data import (
@@ -25,15 +28,20 @@ from planet_ros.data import (
 from planet_ros.errors import UserError
 
 
-def numbered(number: int, length: int, *, terminated: bool = False) -> Episode:
+def numbered(
+    number: int, length: int, *, terminated: bool = False, camera: bool = False
+) -> Episode:
     """An episode whose every value tells the episode and the step it belongs to."""
     steps = np.arange(length + 1, dtype=np.float32)
+    frames = np.zeros((length + 1, 2, 3, 1), np.uint8)
+    frames[:, 0], frames[:, 1] = steps[:, None, None], number
     return Episode(
         observation=np.stack([np.full(length + 1, number), steps], axis=1).astype(np.float32),
         action=(steps[:-1, None] + 0.25).astype(np.float32),
         reward=number + steps[:-1].astype(np.float64) / 1024,
         terminated=terminated,
         truncated=not terminated,
+        images={"camera": frames} if camera else {},
     )
 
 
@@ -59,6 +67,10 @@ def assert_same(one: Episode, other: Episode) -> None:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
         assert getattr(one, name).dtype == getattr(other, name).dtype
     assert (one.terminated, one.truncated) == (other.terminated, other.truncated)
+    assert set(one.images) == set(other.images)
+    for name, frames in one.images.items():
+        np.testing.assert_array_equal(frames, other.images[name])
+        assert frames.dtype == np.uint8
 
 
 class TestEpisode:
@@ -84,6 +96,20 @@ class TestEpisode:
         arrays[name][-1] = value
         with pytest.raises(ValueError, match=f"{name}: found a value that is not finite"):
             Episode(**arrays, terminated=False, truncated=False)
+
+    @pytest.mark.parametrize(
+        "frames",
+        [
+            np.zeros((3, 2, 3, 1), np.uint8),
+            np.zeros((4, 2, 3), np.uint8),
+            np.zeros((4, 2, 3, 1), np.float32),
+        ],
+    )
+    def test_images_that_do_not_fit_are_refused_by_name(self, frames: NDArray[Any]) -> None:
+        with pytest.raises(
+            ValueError, match=r"camera: found .* expected uint8"
+        ):
+            dataclasses.replace(numbered(0, 3), images={"camera": frames})
 
     def test_return_is_the_plain_sum_of_rewards(self) -> None:
         assert numbered(2, 4).total_reward == 8 + 6 / 1024
@@ -200,9 +226,33 @@ class TestStore:
 
     def test_saved_episode_is_loaded_unchanged(self, tmp_path: Path) -> None:
         for terminated in (False, True):
-            episode = numbered(7, 3, terminated=terminated)
+            episode = numbered(7, 3, terminated=terminated, camera=terminated)
             save_episode(episode, tmp_path / "e.npz")
             assert_same(load_episode(tmp_path / "e.npz"), episode)
+
+    def test_images_are_arrays_of_their_own(self, tmp_path: Path) -> None:
+        save_episode(numbered(7, 3, camera=True), tmp_path / "e.npz")
+        with np.load(tmp_path / "e.npz", allow_pickle=False) as file:
+            assert file["images/camera"].shape == (4, 2, 3, 1)
+            assert file["images/camera"].dtype == np.uint8
+
+    def test_episode_without_the_images_of_the_others_is_refused(self, tmp_path: Path) -> None:
+        store = EpisodeStore(tmp_path)
+        store.add(numbered(0, 3, camera=True))
+        expected = r"found the images \{\}, expected \{'camera': \(2, 3, 1\)\}"
+        with pytest.raises(UserError, match=expected):
+            store.add(numbered(1, 3))
+        assert len(list(tmp_path.iterdir())) == 1
+
+    def test_oldest_episodes_go_when_the_memory_is_full(self, tmp_path: Path) -> None:
+        size = numbered(0, 3, camera=True).nbytes
+        assert size == 4 * 2 * 4 + 3 * 4 + 3 * 8 + 4 * 2 * 3
+        store = EpisodeStore(tmp_path, capacity_bytes=2 * size + 1)
+        for number in range(4):
+            store.add(numbered(number, 3, camera=True))
+        assert [episode.observation[0, 0] for episode in store.episodes] == [2, 3]
+        assert store.nbytes == 2 * size
+        assert len(list(tmp_path.iterdir())) == 2
 
     def test_reopened_store_holds_the_same_episodes_and_goes_on_numbering(
         self, tmp_path: Path
@@ -339,7 +389,7 @@ class TestSampler:
         self, lengths: list[int], length: int, seed: int
     ) -> None:
         episodes = [
-            numbered(number, steps, terminated=bool(number % 2))
+            numbered(number, steps, terminated=bool(number % 2), camera=True)
             for number, steps in enumerate(lengths)
         ]
         if max(lengths) < length:
@@ -353,20 +403,31 @@ class TestSampler:
         assert batch.reward.shape == batch.continues.shape == (3, 20, length)
         number, at = batch.observation[..., 0], batch.observation[..., 1]
         np.testing.assert_array_equal(number, np.broadcast_to(number[..., :1], number.shape))
-        np.testing.assert_array_equal(np.diff(at, axis=-1), 1)
+        # The end of a short episode stays to be seen, but no step is scored there.
+        np.testing.assert_array_equal(np.diff(at, axis=-1), batch.mask)
         # Actions and rewards belong to the observation before them.
-        np.testing.assert_array_equal(batch.action[..., 0], at[..., :-1] + 0.25)
-        np.testing.assert_array_equal(batch.reward, number[..., :-1] + at[..., :-1] / 1024)
-        ends = np.array(lengths)[number[..., 1:].astype(int)] == at[..., 1:]
+        there = batch.mask.astype(bool)
+        np.testing.assert_array_equal(batch.action[there, 0], (at[..., :-1] + 0.25)[there])
+        reward = number[..., :-1] + at[..., :-1] / 1024
+        np.testing.assert_array_equal(batch.reward[there], reward[there])
+        assert not batch.action[~there].any()
+        assert not batch.reward[~there].any()
+        ends = there & (np.array(lengths)[number[..., 1:].astype(int)] == at[..., 1:])
         terminal = ends & (number[..., 1:] % 2 == 1)
         np.testing.assert_array_equal(batch.continues, np.where(terminal, 0, 1))
+        frames = batch.images["camera"]
+        assert frames.dtype == np.uint8
+        np.testing.assert_array_equal(frames[..., 0, 0, 0], at)
+        np.testing.assert_array_equal(frames[..., 1, 2, 0], number)
 
     def test_every_valid_start_is_numbered_once(self) -> None:
         episodes = [numbered(number, steps) for number, steps in enumerate([5, 1, 3, 2, 7])]
         sampler = SequenceSampler(episodes, 3)
         batch = sampler.at(np.arange(sampler.starts))
         found = [tuple(row) for row in batch.observation[:, 0].astype(int)]
-        assert found == [(0, 0), (0, 1), (0, 2), (2, 0), *((4, start) for start in range(5))]
+        # Episodes 1 and 3 are shorter than a sequence: each has one start.
+        whole = [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (3, 0)]
+        assert found == [*whole, *((4, start) for start in range(5))]
 
     def test_starts_are_drawn_uniformly_over_all_episodes(self) -> None:
         lengths = [4, 9, 2, 15]
@@ -374,7 +435,7 @@ class TestSampler:
         sampler = SequenceSampler(episodes, 3)
         first = sampler.sample((20_000,), np.random.default_rng(0)).observation[:, 0]
         _, counts = np.unique(first, axis=0, return_counts=True)
-        assert len(counts) == sampler.starts == 2 + 7 + 0 + 13
+        assert len(counts) == sampler.starts == 2 + 7 + 1 + 13
         assert chisquare(counts).pvalue > 1e-3
 
     def test_same_generator_draws_the_same_sequences(self) -> None:

@@ -123,6 +123,7 @@ class TestOvershooting:
             state,
             drive,
             posterior,
+            torch.ones(posterior.mean.shape[:2]),
             distance,
             kl_divergence,
         )
@@ -162,6 +163,7 @@ class TestOvershooting:
             state,
             drive,
             posterior,
+            torch.ones(posterior.mean.shape[:2]),
             3,
             kl_divergence,
         ).backward()

@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from batches import part_of_batch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -67,6 +68,7 @@ def batch_of(episodes: list[Episode]) -> TorchBatch:
         continues=torch.from_numpy(
             np.random.default_rng(0).integers(2, size=(len(episodes), len(episodes[0])))
         ).float(),
+        mask=torch.ones(len(episodes), len(episodes[0])),
     )
 
 
@@ -268,7 +270,8 @@ def test_filter_is_the_training_path_without_noise(path: str) -> None:
     action = model._normalized_action(batch.action.transpose(0, 1))
     drive = model._drive(torch.cat([torch.zeros(1, 3, 2), action]))
     with torch.no_grad():
-        states, latents, posterior = model._filter(drive, observation, torch.zeros(31, 3, 4))
+        embedding = model._embedding(observation, {})
+        states, latents, posterior = model._filter(drive, embedding, torch.zeros(31, 3, 4))
         torch.testing.assert_close(latents, posterior.mean)
         for sequence in range(3):
             beliefs = filtered(model, batch.observation[sequence], batch.action[sequence])
@@ -322,7 +325,7 @@ def test_loss_of_a_batch_is_the_mean_of_its_sequences_alone(path: str) -> None:
     whole, _ = model._loss(batch, noise)
     alone = [
         model._loss(
-            TorchBatch(*(values[one : one + 1] for values in vars(batch).values())),
+            part_of_batch(batch, slice(one, one + 1)),
             noise[:, one : one + 1],
         )[0]
         for one in range(4)
@@ -592,9 +595,8 @@ def test_bound_stays_below_the_exact_likelihood_and_comes_close() -> None:
 
     def batch(count: int) -> TorchBatch:
         observation, action = map(torch.from_numpy, system.sequences(rng, count))
-        return TorchBatch(
-            observation, action, torch.zeros(action.shape[:2]), torch.ones(action.shape[:2])
-        )
+        ones = torch.ones(action.shape[:2])
+        return TorchBatch(observation, action, 0 * ones, ones, ones)
 
     held_out = batch(2000)
     seen = held_out.observation.numpy()
@@ -634,6 +636,7 @@ def turning(rng: np.random.Generator, count: int, length: int = 12) -> TorchBatc
         action=torch.from_numpy(rng.uniform(-1, 1, (count, length, 1)).astype(np.float32)),
         reward=torch.from_numpy(height[:, 1:]),
         continues=torch.ones(count, length),
+        mask=torch.ones(count, length),
     )
 
 
