@@ -184,14 +184,14 @@ class RssmSettings(Section):
         "convolutional: PlaNet's networks for images of 64 × 64 pixels.",
     )
     image_hidden_size: int = Field(
-        256, ge=1, le=65_536, description="dense: units of the hidden layers of images."
+        64, ge=1, le=65_536, description="dense: units of the hidden layers of images."
     )
     image_std: float = Field(
-        1.0,
+        6.0,
         gt=0,
         le=1000,
-        description="Standard deviation of each pixel's likelihood, where black to white is 1: "
-        "smaller weighs the picture more against the KL divergence.",
+        description="Standard deviation of each pixel's likelihood, in units of the spread of all "
+        "pixels around the mean image: smaller weighs the picture more against the KL divergence.",
     )
     image_bits: int = Field(
         8,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import platform
@@ -36,6 +37,7 @@ class BundleExporter:
             horizon: Steps that ``imagine.onnx`` looks ahead.
         """
         self._model = model
+        traced = _with_values_of_their_own(model)
         action = torch.zeros(model.shapes.action)
         belief = torch.zeros(model.belief_size)
         shapes = model.shapes
@@ -44,12 +46,12 @@ class BundleExporter:
             parts[name] = torch.zeros(shape, dtype=torch.uint8)
         self._graphs = {
             "observe": _trace(
-                _Observe(model, list(parts)),
+                _Observe(traced, list(parts)),
                 {"belief": belief, "action": action, **parts},
                 outputs={"next_belief": ()},
             ),
             "imagine": _trace(
-                _Imagine(model),
+                _Imagine(traced),
                 # Two candidates: one would let the tracer take N for a constant.
                 {"belief": belief, "actions": torch.zeros(2, horizon, model.shapes.action)},
                 outputs={"rewards": (0,), "continues": (0,), "disagreement": (0,)},
@@ -88,6 +90,20 @@ class BundleExporter:
                 },
             )
             (folder / MANIFEST_FILE).write_bytes(manifest.to_json())
+
+
+def _with_values_of_their_own(model: WorldModel) -> WorldModel:
+    """A copy in which no two weights are equal.
+
+    The exporter keeps one of several equal tensors and lets it stand for the others: whatever is
+    still at its first value, such as a scale of 1, would afterwards be replaced together.
+    """
+    copied = copy.deepcopy(model)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for tensor in (*copied.parameters(), *copied.buffers()):
+            tensor.uniform_(0.5, 1.5, generator=generator)
+    return copied
 
 
 class _Observe(nn.Module):

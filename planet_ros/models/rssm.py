@@ -21,6 +21,7 @@ the paper's ablations, figure 4.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -79,6 +80,9 @@ class Rssm(WorldModel):
             self.gates = Dense(hidden + self._deterministic, 3 * self._deterministic)
         self.prior_hidden = Dense(context, hidden)
         self.prior_output = Dense(hidden, parameters)
+        self.image_scales = nn.ModuleDict(
+            {name: _ImageScale(shape, settings.image_bits) for name, shape in shapes.images.items()}
+        )
         encoders = {name: self._image_encoder(shape) for name, shape in shapes.images.items()}
         self.image_encoders = nn.ModuleDict(encoders)
         embedding = sum(encoder.size for encoder in encoders.values())
@@ -139,6 +143,8 @@ class Rssm(WorldModel):
             (self.reward_std, spread(reward)),
         ):
             buffer.copy_(torch.as_tensor(value, dtype=buffer.dtype))
+        for name, scale in self.image_scales.items():
+            cast(_ImageScale, scale).fit([episode.images[name] for episode in episodes])
 
     def observe(
         self,
@@ -156,7 +162,10 @@ class Rssm(WorldModel):
         drive = self._drive(self._normalized_action(action.unsqueeze(0)))
         embedding = self._embedding(
             self._normalized_observation(observation.unsqueeze(0)),
-            {name: self._centred(image.unsqueeze(0), 0.5) for name, image in images.items()},
+            {
+                name: self.image_scales[name](image.unsqueeze(0), 0.5)
+                for name, image in images.items()
+            },
         )
         evidence = self._evidence(embedding)
         deterministic, context = self._advance(deterministic, latent, drive)
@@ -248,7 +257,7 @@ class Rssm(WorldModel):
         # Time first, as the loop wants it, but for images: only what is made of them is turned.
         observation = self._normalized_observation(batch.observation.transpose(0, 1))
         images = {
-            name: self._centred(frames, self._dequantisation(frames))
+            name: self.image_scales[name](frames, self._dequantisation(frames))
             for name, frames in batch.images.items()
         }
         scored = batch.mask.T
@@ -351,18 +360,10 @@ class Rssm(WorldModel):
     def _normalized_observation(self, observation: Tensor) -> Tensor:
         return (observation - self.observation_mean) * self.observation_factor
 
-    def _centred(self, frames: Tensor, within: Tensor | float) -> Tensor:
-        """Pixels from -0.5 to 0.5, `within` (0 to 1) of the step that their bits resolve."""
-        bits = self.settings.image_bits
-        level = frames.float()
-        if bits < 8:
-            level = torch.floor(level * 0.5 ** (8 - bits))
-        return (level + within) * 0.5**bits - 0.5
-
     def _dequantisation(self, frames: Tensor) -> Tensor | float:
         """Where in its step each pixel lies: noise, as in PlaNet, so that steps teach nothing."""
         if self.settings.image_bits == 8:
-            return 0.5
+            return 0.0
         return torch.rand(frames.shape, device=frames.device)
 
     def _normalized_action(self, action: Tensor) -> Tensor:
@@ -439,3 +440,40 @@ class Rssm(WorldModel):
             return Gaussian(output, torch.ones_like(output))
         mean, raw = output.split(self.settings.stochastic_size, dim=-1)
         return Gaussian(mean, F.softplus(raw) + self.settings.min_std)
+
+
+class _ImageScale(nn.Module):
+    """Takes the mean image away, and measures in the spread of all pixels around it.
+
+    What never changes in the picture is then zero, and what does is as large as the numbers that
+    the other networks see.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], bits: int) -> None:
+        super().__init__()
+        self._bits = bits
+        self.register_buffer("mean", torch.full(shape, 127.5))
+        self.register_buffer("factor", torch.ones(()) / 255)
+
+    mean: Tensor
+    factor: Tensor
+
+    def fit(self, episodes: Sequence[np.ndarray]) -> None:
+        """Take mean and spread from images (T, H, W, C) of several episodes."""
+        count = sum(len(frames) for frames in episodes)
+        mean = sum(frames.sum(axis=0, dtype=np.float64) for frames in episodes) / count
+        square = sum(float(np.square(frames - mean).sum()) for frames in episodes)
+        std = np.sqrt(square / count / mean.size)
+        self.mean.copy_(torch.as_tensor(mean, dtype=self.mean.dtype))
+        self.factor.fill_(1 / max(std, 1.0))
+
+    def forward(self, frames: Tensor, within: Tensor | float) -> Tensor:
+        """Images (…, H, W, C) uint8 as numbers around zero.
+
+        With less than 8 bits a pixel is taken to lie `within` (0 to 1) the step that they resolve.
+        """
+        levels = frames.float()
+        if self._bits < 8:
+            step = 2.0 ** (8 - self._bits)
+            levels = (torch.floor(levels * (1 / step)) + within) * step
+        return (levels - self.mean) * self.factor

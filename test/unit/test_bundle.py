@@ -329,7 +329,15 @@ DAMAGES: dict[str, tuple[Callable[[Folder], None], list[str]]] = {
     ),
     "other observation name": (
         _set("observation", 0, "name", "joints"),
-        ["observe.onnx: inputs: found", "'observation'", "'joints'"],
+        ["manifest.json: observation.0: found joints of float32 [3], expected observation of"],
+    ),
+    "camera that the graph does not have": (
+        _set("observation", 0, {"name": "camera", "shape": [8, 8, 3], "dtype": "uint8"}),
+        ["observe.onnx: inputs: found", "'observation'", "'camera'"],
+    ),
+    "image without channels": (
+        _set("observation", 0, {"name": "camera", "shape": [8, 8], "dtype": "uint8"}),
+        ["manifest.json: observation.0: found camera of uint8 [8, 8], expected", "channels"],
     ),
     "observation of doubles": (
         _set("observation", 0, "dtype", "float64"),

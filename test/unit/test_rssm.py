@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from torch import Tensor
 
 from planet_ros.bundle.export import BundleExporter, _replace_weights
 from planet_ros.config import RssmSettings
-from planet_ros.data import Episode
+from planet_ros.data import Episode, SequenceSampler
 from planet_ros.models import Shapes
 from planet_ros.models.contract import TorchBatch
 from planet_ros.models.rssm import Rssm
@@ -69,6 +71,10 @@ def batch_of(episodes: list[Episode]) -> TorchBatch:
             np.random.default_rng(0).integers(2, size=(len(episodes), len(episodes[0])))
         ).float(),
         mask=torch.ones(len(episodes), len(episodes[0])),
+        images={
+            name: torch.from_numpy(np.stack([episode.images[name] for episode in episodes]))
+            for name in episodes[0].images
+        },
     )
 
 
@@ -431,6 +437,164 @@ class TestAblations:
             last = torch.autograd.grad(loss, [model.decoder.output.weight, model.encoder.weight])
             gradients.append(last)
         torch.testing.assert_close(gradients[0][0], gradients[1][0])
+
+
+CAMERA = (4, 5, 3)
+
+
+def seeing(observation: int = 3, **settings: Any) -> Rssm:
+    small = {"deterministic_size": 7, "stochastic_size": 4, "hidden_size": 9, **settings}
+    small.setdefault("image_hidden_size", 11)
+    shapes = Shapes(observation, LOW, HIGH, {"camera": CAMERA, "wrist": (2, 2, 1)})
+    return Rssm(shapes, RssmSettings(**small))
+
+
+def seen_episode(rng: np.random.Generator, steps: int = 200, observation: int = 3) -> Episode:
+    episode = random_episode(rng, steps)
+    return dataclasses.replace(
+        episode,
+        observation=episode.observation[:, :observation],
+        images={
+            name: rng.integers(256, size=(steps + 1, *shape), dtype=np.uint8)
+            for name, shape in (("camera", CAMERA), ("wrist", (2, 2, 1)))
+        },
+    )
+
+
+def images_at(episode: Episode, step: int) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(frames[step]) for name, frames in episode.images.items()}
+
+
+@pytest.mark.parametrize("observation", [0, 3])
+class TestImages:
+    def test_filter_is_the_training_path_without_noise(self, observation: int) -> None:
+        rng = np.random.default_rng(0)
+        model = seeing(observation)
+        episodes = [seen_episode(rng, 6, observation) for _ in range(3)]
+        model.fit_normalization(episodes)
+        batch = batch_of(episodes)
+        with torch.no_grad():
+            drive = model._drive(
+                torch.cat(
+                    [torch.zeros(1, 3, 2), model._normalized_action(batch.action.transpose(0, 1))]
+                )
+            )
+            embedding = model._embedding(
+                model._normalized_observation(batch.observation.transpose(0, 1)),
+                {name: model.image_scales[name](f, 0.0) for name, f in batch.images.items()},
+            )
+            states, _, posterior = model._filter(drive, embedding, torch.zeros(7, 3, 4))
+            for sequence, episode in enumerate(episodes):
+                belief = model.initial_belief()
+                action = torch.from_numpy((LOW + HIGH) / 2)
+                for step in range(7):
+                    belief = model.observe(
+                        belief, action, batch.observation[sequence, step], images_at(episode, step)
+                    )
+                    expected = model._features(states, posterior.mean)[step, sequence]
+                    torch.testing.assert_close(belief, expected, rtol=1e-4, atol=1e-5)
+                    action = batch.action[sequence, min(step, 5)]
+
+    def test_reconstruction_is_scored_in_units_of_the_spread_of_all_pixels(
+        self, observation: int
+    ) -> None:
+        rng = np.random.default_rng(0)
+        model = seeing(observation, image_std=2.0, observation_std=0.5)
+        episodes = [seen_episode(rng, 6, observation) for _ in range(3)]
+        model.fit_normalization(episodes)
+        for decoder in [*model.image_decoders.values(), *([model.decoder] if observation else [])]:
+            for weight in decoder.parameters():
+                weight.data.zero_()
+        _, metrics = model.loss(batch_of(episodes), 1)
+        # What says nothing of a picture errs by one spread for each of its numbers.
+        expected = (4 * 5 * 3 + 2 * 2 * 1) / 2 / 2.0**2 + observation / 2 / 0.5**2
+        assert float(metrics["observation_loss"]) == pytest.approx(expected, rel=1e-3)
+
+    def test_every_weight_learns(self, observation: int) -> None:
+        rng = np.random.default_rng(0)
+        model = seeing(observation)
+        episodes = [seen_episode(rng, 6, observation) for _ in range(3)]
+        model.fit_normalization(episodes)
+        model.loss(batch_of(episodes), 1)[0].backward()
+        for name, weight in model.named_parameters():
+            assert weight.grad is not None and weight.grad.abs().max() > 0, name
+
+    def test_graphs_say_what_torch_says_after_the_weights_were_replaced(
+        self, observation: int, tmp_path: Path
+    ) -> None:
+        rng = np.random.default_rng(0)
+        model = seeing(observation, image_bits=5)
+        exporter = BundleExporter(model, 4)
+        model.fit_normalization([seen_episode(rng, 50, observation)])
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.mul_(1.5)
+        observe = TestExport.session(exporter, "observe", model)
+        episode = seen_episode(rng, 50, observation)
+        belief, torch_belief = np.zeros(model.belief_size, np.float32), model.initial_belief()
+        with torch.no_grad():
+            for step in range(50):
+                inputs = {"belief": belief, "action": episode.action[step]}
+                inputs |= {name: frames[step] for name, frames in episode.images.items()}
+                if observation:
+                    inputs["observation"] = episode.observation[step]
+                (belief,) = observe.run(None, inputs)
+                torch_belief = model.observe(
+                    torch_belief,
+                    torch.from_numpy(episode.action[step]),
+                    torch.from_numpy(episode.observation[step]),
+                    images_at(episode, step),
+                )
+                np.testing.assert_allclose(belief, torch_belief.numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize(("bits", "levels"), [(1, 2), (5, 32), (8, 256)])
+def test_model_sees_as_many_levels_as_it_has_bits(bits: int, levels: int) -> None:
+    scale = seeing(image_bits=bits).image_scales["wrist"]
+    every = torch.arange(256, dtype=torch.uint8).reshape(64, 2, 2, 1)
+    seen = scale(every, 0.5)
+    assert len(seen.unique()) == levels
+    # By default 0 … 255 are -0.5 … 0.5; the middle of a step stands for all of it.
+    assert float((seen - (every / 255.0 - 0.5)).abs().max()) <= (256 / levels) / 255
+    upper = scale(every, 1.0) - scale(every, 0.0)
+    width = 0.0 if bits == 8 else 256 / levels / 255
+    torch.testing.assert_close(upper, torch.full_like(upper, width))
+
+
+def test_dequantisation_is_random_while_learning_and_fills_the_step() -> None:
+    model = seeing(image_bits=5)
+    frames = torch.zeros(50, 20, 2, 2, 1, dtype=torch.uint8)
+    noise = model._dequantisation(frames)
+    assert isinstance(noise, Tensor)
+    assert noise.shape == frames.shape
+    assert float(noise.min()) < 0.01 and float(noise.max()) > 0.99
+    assert model._dequantisation(frames).ne(noise).any()  # type: ignore[union-attr]
+
+
+@each_path
+def test_what_lies_past_the_end_of_an_episode_changes_nothing(path: str) -> None:
+    """A short episode beside a long one: its padding has neither loss nor gradient."""
+    rng = np.random.default_rng(0)
+    model = rssm(path=path, predict_continue=True, overshooting_distance=3)
+    model.fit_normalization([random_episode(rng)])
+    sampler = SequenceSampler([random_episode(rng, 8), random_episode(rng, 5)], 8)
+    batch = sampler.at(np.array([0, 1]))
+    results = []
+    for fill in (0.0, 1e3):
+        arrays = {
+            name: torch.from_numpy(getattr(batch, name).copy())
+            for name in ("observation", "action", "reward", "continues", "mask")
+        }
+        arrays["observation"][1, 6:] += fill
+        arrays["action"][1, 5:] += fill
+        arrays["reward"][1, 5:] += fill
+        torch.manual_seed(3)
+        model.zero_grad()
+        loss, metrics = model.loss(TorchBatch(**arrays), 1)
+        loss.backward()
+        results.append([loss, *metrics.values(), *(w.grad.clone() for w in model.parameters())])  # type: ignore[union-attr]
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_predictions_do_not_depend_on_the_units_of_the_data() -> None:
