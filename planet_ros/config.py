@@ -292,6 +292,12 @@ class TrainingSettings(Section):
         "one-step loss; more feed predictions back into the model (multi-step loss).",
     )
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Step size of Adam.")
+    adam_epsilon: float = Field(
+        1e-8,
+        gt=0,
+        le=1,
+        description="Added to Adam's denominator: larger makes small gradients count less.",
+    )
     weight_decay: float = Field(
         0.0, ge=0, le=1, description="Decoupled weight decay (AdamW); 0: plain Adam."
     )
@@ -315,7 +321,16 @@ class TrainingSettings(Section):
     threads: int = Field(
         1, ge=1, le=256, description="Threads of torch; small models are fastest with one."
     )
-    device: str = Field("cpu", description="Torch device that fits the model, such as cpu or cuda.")
+    device: str = Field(
+        "cpu",
+        description="Torch device that fits the model, such as cpu or cuda. On any but cpu, "
+        "`planet-ros train` plans there too, while it learns.",
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="bfloat16: mixed precision, products of matrices and convolutions in bfloat16, "
+        "all else in float32; for processors that are fast at it, such as GPUs.",
+    )
     command_period_s: float = Field(
         0.0,
         ge=0,

@@ -268,7 +268,8 @@ class Rssm(WorldModel):
 
         embedding = self._embedding(observation, images)
         contexts, latents, posterior = self._filter(drive, embedding, noise)
-        prior = self._prior(contexts)
+        # In mixed precision what comes out of a layer is short: too short for a divergence.
+        prior = Gaussian(*(value.to(latents.dtype) for value in self._prior(contexts)))
         features = self._features(contexts, latents)
         observation_loss = self._reconstruction_error(features, observation, images, seen)
         reward_error = gaussian_error(

@@ -61,6 +61,11 @@ def unroll(
     Returns:
         Contexts (T, B, C), latents (T, B, S) and the posterior's outputs (T, B, 2 S or S).
     """
+    device = drive.device.type
+    if torch.is_autocast_enabled(device):
+        # Errors would add up over the steps, and the products here are the small ones.
+        with torch.autocast(device, enabled=False):
+            return unroll(drive.float(), evidence.float(), noise, weights, activation, min_std)
     return _Unroll.apply(drive, evidence, noise, activation, min_std, *weights)
 
 

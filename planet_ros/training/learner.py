@@ -22,6 +22,7 @@ from planet_ros.bundle.export import BundleExporter
 from planet_ros.bundle.manifest import VECTOR_PART, Evaluation
 from planet_ros.bundle.runtime import Bundle, load_bundle
 from planet_ros.config import Settings
+from planet_ros.control.agent import BeliefModel
 from planet_ros.data import Episode, EpisodeStore, SequenceBatch, SequenceSampler
 from planet_ros.environment import EnvironmentSpec
 from planet_ros.errors import UserError
@@ -30,6 +31,7 @@ from planet_ros.models.contract import TorchBatch
 from planet_ros.training.checkpoint import load_checkpoint, save_checkpoint
 from planet_ros.training.memory import check_memory
 from planet_ros.training.run import RunFolder
+from planet_ros.training.torch_model import TorchBeliefModel
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Learner:
         self._optimizer = torch.optim.AdamW(
             self.model.parameters(),
             lr=settings.training.learning_rate,
+            eps=settings.training.adam_epsilon,
             weight_decay=settings.training.weight_decay,
         )
         self._average = AveragedModel(
@@ -108,6 +111,14 @@ class Learner:
     def averaged(self) -> WorldModel:
         """The model with its weights averaged over the newest updates, which acts."""
         return cast(WorldModel, self._average.module)
+
+    @property
+    def acting(self) -> BeliefModel | None:
+        """What acts while learning, where the model lives on another device than the processor.
+
+        On the processor the exported graphs are faster, and are what acts afterwards: None.
+        """
+        return None if self._device.type == "cpu" else TorchBeliefModel(self.averaged)
 
     def _resume(self) -> None:
         state = load_checkpoint(self.run.checkpoint, self._modules, self._optimizer)
@@ -156,7 +167,8 @@ class Learner:
         sums: dict[str, torch.Tensor] = {}
         for update in range(training.updates):
             tensors = self._on_device(sampler.sample(batch_shape, self._rng))
-            loss, metrics = self.model.loss(tensors, training.loss_steps)
+            with self._mixed_precision():
+                loss, metrics = self.model.loss(tensors, training.loss_steps)
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if training.gradient_clip:
@@ -164,7 +176,7 @@ class Learner:
             self._optimizer.step()
             self._average.update_parameters(self.model)
             for name, value in metrics.items():
-                sums[name] = sums.get(name, torch.zeros(())) + value.cpu()
+                sums[name] = sums[name] + value if name in sums else value
             progress(update + 1, training.updates)
         means = {name: float(value) / training.updates for name, value in sums.items()}
         weights_finite = all(bool(weight.isfinite().all()) for weight in self.model.parameters())
@@ -179,6 +191,13 @@ class Learner:
         self.fits += 1
         self._last_result = FitResult(means, one_step, horizon)
         return self._last_result
+
+    def _mixed_precision(self) -> torch.autocast:
+        return torch.autocast(
+            self._device.type,
+            dtype=torch.bfloat16,
+            enabled=self.settings.training.precision == "bfloat16",
+        )
 
     def _on_device(self, batch: SequenceBatch) -> TorchBatch:
         def tensor(values: NDArray[Any]) -> torch.Tensor:

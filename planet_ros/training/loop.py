@@ -76,8 +76,8 @@ def _with_model(agent: Agent | None, bundle: Bundle, session: Session) -> Agent:
     if agent is None:
         settings = session.settings
         noise = settings.training.exploration_noise
-        return Agent.of(bundle, settings.seed, exploration_noise=noise)
-    agent.model = bundle.model
+        agent = Agent.of(bundle, settings.seed, exploration_noise=noise)
+    agent.model = session.learner.acting or bundle.model
     return agent
 
 

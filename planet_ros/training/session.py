@@ -138,7 +138,25 @@ class Session:
         if step.index == 0:
             return False
         pauses = training.pauses_at(self.steps, step.environment_steps, step.last) or self.finished
-        return pauses and self.steps >= min(training.random_steps, training.steps)
+        return pauses and self._experienced
+
+    def lose(self, step: Step) -> bool:
+        """Cut the episode before a step whose images never arrived.
+
+        Returns:
+            Whether a fit is due.
+        """
+        self._keep_cut()
+        if step.index == 0:
+            self._random_episode = self.random
+        # The step counts for nothing, but an episode that ends with it does end.
+        return self.settings.training.pauses_at(self.steps, 0, step.last) and self._experienced
+
+    @property
+    def _experienced(self) -> bool:
+        """Whether there were enough random steps for a fit."""
+        training = self.settings.training
+        return self.steps >= min(training.random_steps, training.steps)
 
     def _check(self, step: Step) -> None:
         for name, found, expected in (

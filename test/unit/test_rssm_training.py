@@ -13,13 +13,19 @@ import torch
 from planet_ros.bundle.runtime import load_bundle
 from planet_ros.config import Settings
 from planet_ros.control.agent import Agent
-from planet_ros.data import EpisodeStore
+from planet_ros.data import EpisodeBuilder, EpisodeStore
+from planet_ros.environment import Environment, EnvironmentSpec
+from planet_ros.errors import UserError
 from planet_ros.models import Shapes
 from planet_ros.training.learner import Learner
 from planet_ros.training.loop import train
+from planet_ros.training.memory import check_memory, text_of_bytes
 from planet_ros.training.run import RunFolder
+from planet_ros.training.session import shapes_of
+from planet_ros.training.torch_model import TorchBeliefModel
 
 MakeSettings = Callable[..., Settings]
+ONE_ACTION = -np.ones(1, np.float32), np.ones(1, np.float32)
 
 RSSM: dict[str, Any] = {
     "world_model.kind": "rssm",
@@ -110,3 +116,140 @@ def test_average_of_weights_acts_and_not_the_newest(
     rewards = bundle.model.imagine(belief.numpy(), actions.numpy())[0]
     np.testing.assert_allclose(rewards, averaged, rtol=1e-4, atol=1e-5)
     assert np.abs(rewards - newest).max() > 1e-3
+
+
+PIXELS: dict[str, Any] = {
+    **RSSM,
+    "env_id": "PlanetRosTest/Sled-v0",
+    "env_modules": ["sled"],
+    "env_wrappers": [],
+    "rssm.image_hidden_size": 12,
+}
+
+
+def pixel_learner(
+    folder: Path, tiny_settings: MakeSettings, overrides: dict[str, Any] | None = None
+) -> Learner:
+    settings = tiny_settings(folder, {**PIXELS, **(overrides or {})})
+    environment = Environment(EnvironmentSpec.of(settings))
+    learner = Learner(
+        settings,
+        shapes_of(environment),
+        RunFolder.start(folder, resume=True),
+        environment=environment.spec,
+        command_period_s=1.0,
+    )
+    builder, rng = EpisodeBuilder(), np.random.default_rng(0)
+    for seed in range(3):
+        step, episode = environment.reset(seed), None
+        builder.add(step)
+        while episode is None:
+            step = environment.step(environment.random_action(rng))
+            episode = builder.add(step)
+        learner.add(episode)
+    return learner
+
+
+def test_mixed_precision_learns_what_full_precision_does(
+    tmp_path: Path, tiny_settings: MakeSettings
+) -> None:
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        overrides = {"training.precision": precision, "training.updates": 60}
+        learner = pixel_learner(tmp_path / precision, tiny_settings, overrides)
+        losses[precision] = [learner.fit().metrics["loss"] for _ in range(2)]
+        assert all(weight.dtype == torch.float32 for weight in learner.model.parameters())
+    assert losses["float32"][1] < 0.8 * losses["float32"][0]
+    # The same but for rounding, which has to be there: else nothing was short.
+    assert losses["bfloat16"] != losses["float32"]
+    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.05)
+
+
+def test_planning_in_torch_is_planning_in_the_exported_graphs(
+    tmp_path: Path, tiny_settings: MakeSettings
+) -> None:
+    learner = pixel_learner(tmp_path / "run", tiny_settings)
+    learner.fit()
+    assert learner.acting is None  # on the processor the graphs are faster
+    bundle, torch_model = learner.export(), TorchBeliefModel(learner.averaged)
+    belief = torch_model.initial_belief()
+    np.testing.assert_array_equal(belief, bundle.model.initial_belief())
+    rng = np.random.default_rng(0)
+    episode = learner.store.episodes[0]
+    for step in range(5):
+        images = {name: frames[step] for name, frames in episode.images.items()}
+        action, vector = episode.action[step], episode.observation[step]
+        expected = bundle.model.observe(belief, action, vector, images)
+        belief = torch_model.observe(belief, action, vector, images)
+        np.testing.assert_allclose(belief, expected, atol=1e-5)
+    actions = rng.uniform(-1, 1, (7, 4, 1)).astype(np.float32)
+    for one, other in zip(
+        torch_model.imagine(belief, actions), bundle.model.imagine(belief, actions), strict=True
+    ):
+        assert one.shape == other.shape == (7, 4)
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_agent_acts_on_the_device_where_the_model_is_learned(
+    tmp_path: Path, tiny_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no such device here: the processor takes its place."""
+    asked = []
+
+    def acting(self: Learner) -> TorchBeliefModel:
+        asked.append(TorchBeliefModel(self.averaged))
+        return asked[-1]
+
+    monkeypatch.setattr(Learner, "acting", property(acting))
+    train(tiny_settings(tmp_path / "run", PIXELS))
+    monkeypatch.undo()
+    train(tiny_settings(tmp_path / "graphs", PIXELS))
+    assert asked
+    one, other = (EpisodeStore(tmp_path / name / "episodes").episodes for name in ("run", "graphs"))
+    for there, here in zip(one[:4], other[:4], strict=True):
+        np.testing.assert_allclose(there.action, here.action, atol=1e-3)
+
+
+class TestMemory:
+    def settings(self, tiny_settings: MakeSettings, tmp_path: Path, **values: Any) -> Settings:
+        return tiny_settings(tmp_path, {**PIXELS, "training.steps": 1_000_000, **values})
+
+    def test_what_fits_passes(self, tiny_settings: MakeSettings, tmp_path: Path) -> None:
+        shapes = Shapes(0, *ONE_ACTION, {"image": (64, 64, 3)})
+        check_memory(self.settings(tiny_settings, tmp_path), shapes)
+
+    def test_more_than_there_is_is_refused_with_the_figures(
+        self, tiny_settings: MakeSettings, tmp_path: Path
+    ) -> None:
+        settings = self.settings(
+            tiny_settings,
+            tmp_path,
+            **{"data.capacity_steps": 1_000_000, "data.capacity_bytes": 10**13},
+        )
+        shapes = Shapes(0, *ONE_ACTION, {"image": (2000, 3000, 3)})
+        with pytest.raises(UserError) as caught:
+            check_memory(settings, shapes)
+        message = str(caught.value)
+        assert "data.capacity_bytes: 1000000 steps of 18 MB may take 10 TB" in message
+        assert "are free" in message
+
+    def test_capacity_bounds_what_is_asked_for(
+        self, tiny_settings: MakeSettings, tmp_path: Path
+    ) -> None:
+        settings = self.settings(
+            tiny_settings,
+            tmp_path,
+            **{"data.capacity_steps": 1_000_000, "data.capacity_bytes": 10**9},
+        )
+        check_memory(settings, Shapes(0, *ONE_ACTION, {"image": (480, 640, 3)}))
+
+    def test_batch_counts_too(self, tiny_settings: MakeSettings, tmp_path: Path) -> None:
+        settings = self.settings(tiny_settings, tmp_path, **{"training.batch_size": 100_000})
+        with pytest.raises(UserError, match=r"a batch .* training.batch_size \(100000\)"):
+            check_memory(settings, Shapes(0, *ONE_ACTION, {"image": (480, 640, 3)}))
+
+    @pytest.mark.parametrize(
+        ("count", "text"), [(0, "0 B"), (999, "999 B"), (12_288, "12.3 kB"), (10**13, "10 TB")]
+    )
+    def test_bytes_read_well(self, count: int, text: str) -> None:
+        assert text_of_bytes(count) == text
