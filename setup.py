@@ -27,6 +27,13 @@ TRAIN = [
     "pillow>=10",
 ]
 
+# The tasks of PlaNet's paper, config/cartpole_swingup.yaml and others. Newer MuJoCo than 3 has not
+# the fields that dm_control reads.
+DM_CONTROL = [
+    "shimmy[dm-control]>=2,<3",
+    "mujoco>=3.1,<4",
+]
+
 # ROS 2 Jazzy from wheels (Linux, x86-64), for a machine without ROS. Where ROS is installed, the
 # packages that package.xml names take their place. Together they are one release: move them as one.
 ROS = [
@@ -81,7 +88,13 @@ setup(
     zip_safe=False,
     python_requires=">=3.10",
     install_requires=ROBOT,
-    extras_require={"train": TRAIN, "ros": ROS, "test": TEST, "dev": DEV},
+    extras_require={
+        "train": TRAIN,
+        "dm_control": DM_CONTROL,
+        "ros": ROS,
+        "test": TEST,
+        "dev": DEV,
+    },
     entry_points={
         "console_scripts": [
             "planet-ros = planet_ros.cli.main:main",

@@ -92,6 +92,8 @@ class Learner:
             capacity_steps=settings.data.capacity_steps,
             capacity_bytes=settings.data.capacity_bytes,
         )
+        if self.store.episodes:  # which are all alike
+            _check_parts(self.store.episodes[0], shapes, run.episodes)
         self.environment_steps = 0
         self.decisions = 0
         self.episodes = 0
@@ -135,6 +137,7 @@ class Learner:
         Raises:
             UserError: It does not have the shapes that the model was made for.
         """
+        _check_parts(episode, self.model.shapes, "the new episode")
         self.store.add(episode)
         self.episodes += 1
         self.environment_steps += episode.environment_steps
@@ -307,6 +310,30 @@ class Learner:
 
 
 _SAMPLING_STREAM = 1  # apart from those of random actions (0) and of exploration (3)
+
+
+def _check_parts(episode: Episode, shapes: Shapes, name: Path | str) -> None:
+    """See that an episode holds what the model is to learn.
+
+    Raises:
+        UserError: A part is missing or of another size.
+    """
+    found: dict[str, Any] = {
+        "numbers of observation": episode.observation.shape[1],
+        "numbers of action": episode.action.shape[1],
+        "images": {part: frames.shape[1:] for part, frames in episode.images.items()},
+    }
+    expected: dict[str, Any] = {
+        "numbers of observation": shapes.observation,
+        "numbers of action": shapes.action,
+        "images": dict(shapes.images),
+    }
+    for part, value in expected.items():
+        if found[part] != value:
+            raise UserError(
+                f"{name}: found {part}: {found[part]}, expected {value} as the environment has it; "
+                "learn from episodes of the same environment and wrappers, in a folder of their own"
+            )
 
 
 def _observation_parts(shapes: Shapes) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from planet_ros.errors import UserError
 from planet_ros.models import Shapes
 from planet_ros.planning.noise import colored_noise
 from planet_ros.training.learner import FitResult, Learner
+from planet_ros.training.memory import text_of_bytes
 from planet_ros.training.report import plot_learning_curves
 from planet_ros.training.run import RunFolder
 
@@ -257,7 +258,11 @@ class Session:
                 **result.metrics,
                 "one_step_reward_error": result.one_step_reward_error,
                 "horizon_reward_error": result.horizon_reward_error,
+                "experience_bytes": self.learner.store.nbytes,
                 "seconds": round(seconds, 3),
             }
         )
-        self._say(f"fit {self.learner.fits}: loss {result.metrics['loss']:.4f} ({seconds:.1f} s)")
+        self._say(
+            f"fit {self.learner.fits}: loss {result.metrics['loss']:.4f} ({seconds:.1f} s, "
+            f"{text_of_bytes(self.learner.store.nbytes)} of experience in memory)"
+        )

@@ -22,6 +22,8 @@ from planet_ros.config import (
 )
 from planet_ros.errors import UserError
 
+PRESETS = sorted((Path(__file__).resolve().parents[2] / "config").glob("*.yaml"))
+
 
 def refusal(values: dict[str, Any]) -> str:
     with pytest.raises(UserError) as caught:
@@ -121,6 +123,33 @@ def test_loss_over_more_steps_than_a_sequence_has_is_refused() -> None:
 @pytest.mark.parametrize("sizes", [[], [0], [64] * 9, [5000]])
 def test_impossible_layers_are_refused(sizes: list[int]) -> None:
     assert "world_model.hidden_sizes: found" in refusal({"world_model.hidden_sizes": sizes})
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_loads_and_names_its_own_values_only(path: Path) -> None:
+    settings = load_settings(path)
+    assert settings.training.output == "runs/latest"
+
+
+def test_planets_six_tasks_differ_in_the_task_alone() -> None:
+    """Action repeats are those of the paper's table 1."""
+    repeats = {
+        "cartpole_swingup": 8,
+        "reacher_easy": 4,
+        "cheetah_run": 4,
+        "finger_spin": 2,
+        "cup_catch": 4,
+        "walker_walk": 2,
+    }
+    rest = set()
+    for name, repeat in repeats.items():
+        (path,) = [path for path in PRESETS if path.stem == name]
+        settings = load_settings(path)
+        assert settings.env_id.startswith("dm_control/")
+        assert settings.env_wrappers[0].endswith(f'{{"repeat": {repeat}}}')
+        assert settings.rssm.image_network == "convolutional"
+        rest.add(settings.model_copy(update={"env_id": "", "env_wrappers": []}).model_dump_json())
+    assert len(rest) == 1
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "3", ""])

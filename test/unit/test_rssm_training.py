@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,20 @@ def test_agent_acts_on_the_device_where_the_model_is_learned(
     one, other = (EpisodeStore(tmp_path / name / "episodes").episodes for name in ("run", "graphs"))
     for there, here in zip(one[:4], other[:4], strict=True):
         np.testing.assert_allclose(there.action, here.action, atol=1e-3)
+
+
+def test_episode_without_the_images_that_the_model_takes_is_refused(
+    tmp_path: Path, tiny_settings: MakeSettings
+) -> None:
+    learner = pixel_learner(tmp_path / "run", tiny_settings)
+    blind = dataclasses.replace(learner.store.episodes[0], images={})
+    expected = r"images: \{\}, expected \{'image': \(2, 16, 1\)\} as the environment has it"
+    with pytest.raises(UserError, match=expected):
+        learner.add(blind)
+    folder = RunFolder(tmp_path / "other")
+    EpisodeStore(folder.episodes).add(blind)
+    with pytest.raises(UserError, match=expected):
+        pixel_learner(folder.path, tiny_settings)
 
 
 class TestMemory:
