@@ -302,11 +302,11 @@ class TrainingSettings(Section):
         0.0, ge=0, le=1, description="Decoupled weight decay (AdamW); 0: plain Adam."
     )
     weight_averaging: float = Field(
-        0.0,
+        0.98,
         ge=0,
         lt=1,
         description="Decay of the running average of the weights, over updates, which acts and is "
-        "exported; 0: the newest weights themselves.",
+        "exported; lower for the first updates. 0: the newest weights themselves.",
     )
     gradient_clip: float = Field(
         0.0, ge=0, le=1e6, description="Largest norm of the gradient; 0: not clipped."

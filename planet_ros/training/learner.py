@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from planet_ros.bundle.export import BundleExporter
 from planet_ros.bundle.manifest import VECTOR_PART, Evaluation
@@ -84,7 +84,7 @@ class Learner:
             weight_decay=settings.training.weight_decay,
         )
         self._average = AveragedModel(
-            self.model, multi_avg_fn=get_ema_multi_avg_fn(settings.training.weight_averaging)
+            self.model, multi_avg_fn=_running_average(settings.training.weight_averaging)
         )
         self._rng = np.random.default_rng([settings.seed, _SAMPLING_STREAM])
         self.store = EpisodeStore(
@@ -310,6 +310,28 @@ class Learner:
 
 
 _SAMPLING_STREAM = 1  # apart from those of random actions (0) and of exploration (3)
+
+
+def _running_average(
+    decay: float,
+) -> Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor], torch.Tensor | int], None]:
+    """Rule of an exponential average whose memory grows with what there is to remember.
+
+    With the full decay from the beginning, the first fits would act by weights that have hardly
+    learned; so the decay is at most (1 + n) / (10 + n) after n updates.
+    """
+
+    @torch.no_grad()
+    def update(
+        averages: Sequence[torch.Tensor],
+        newest: Sequence[torch.Tensor],
+        count: torch.Tensor | int,
+    ) -> None:
+        kept = min(decay, (1 + int(count)) / (10 + int(count)))
+        for average, value in zip(averages, newest, strict=True):
+            average.lerp_(value, 1 - kept)
+
+    return update
 
 
 def _check_parts(episode: Episode, shapes: Shapes, name: Path | str) -> None:

@@ -33,7 +33,6 @@ SLED: dict[str, Any] = {
     "training.batch_size": 16,
     "training.sequence_length": 20,
     "training.learning_rate": 0.002,
-    "training.weight_averaging": 0.98,
     "training.gradient_clip": 100.0,
     "planner.horizon": 10,
     "planner.candidates": 32,

@@ -18,7 +18,7 @@ from planet_ros.data import EpisodeBuilder, EpisodeStore
 from planet_ros.environment import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.models import Shapes
-from planet_ros.training.learner import Learner
+from planet_ros.training.learner import Learner, _running_average
 from planet_ros.training.loop import train
 from planet_ros.training.memory import check_memory, text_of_bytes
 from planet_ros.training.run import RunFolder
@@ -117,6 +117,22 @@ def test_average_of_weights_acts_and_not_the_newest(
     rewards = bundle.model.imagine(belief.numpy(), actions.numpy())[0]
     np.testing.assert_allclose(rewards, averaged, rtol=1e-4, atol=1e-5)
     assert np.abs(rewards - newest).max() > 1e-3
+
+
+def test_average_of_few_updates_forgets_the_first_weights() -> None:
+    average, newest = torch.zeros(1), torch.ones(1)
+    rule = _running_average(0.98)
+    away = [1.0]
+    for count in range(1, 601):
+        rule([average], [newest], count)
+        away.append(1 - float(average))
+    assert away[10] < 0.01  # with the whole decay it would be 0.82
+    # Once there is enough to remember, the decay is what it is set to.
+    average, rest = torch.zeros(1), []
+    for count in range(1000, 1003):
+        rule([average], [newest], count)
+        rest.append(1 - float(average))
+    np.testing.assert_allclose(rest, [0.98, 0.98**2, 0.98**3], rtol=1e-5)
 
 
 PIXELS: dict[str, Any] = {
