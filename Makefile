@@ -14,6 +14,9 @@ STAMP := $(VENV)/.installed
 
 # The interpreter to make .venv with, for example `make test PYTHON=python3.12`.
 PYTHON ?=
+# The preset and the seeds of `make results`.
+TASK ?=
+SEEDS ?= 0 1 2
 # Passed on to pytest, for example `make test PYTEST_ARGS='-k cem -x'`.
 PYTEST_ARGS ?=
 
@@ -23,7 +26,7 @@ unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH COLCON_CURRENT_P
 unexport RMW_IMPLEMENTATION ROS_DISTRO ROS_VERSION ROS_PYTHON_VERSION ROS_PACKAGE_PATH
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-.PHONY: help demo test lint format docs clean
+.PHONY: help demo results test lint format docs clean
 
 help: ## Print this list
 	@echo "usage: make TARGET [PYTHON=python3.X]"
@@ -31,6 +34,9 @@ help: ## Print this list
 
 demo: $(STAMP) ## Learn to swing up a pendulum, control it over ROS topics, report to runs/demo
 	@$(BIN)/planet-ros demo --output runs/demo
+
+results: $(STAMP) ## Train the preset TASK=pendulum with SEEDS="0 1 2", and check the targets
+	@$(BIN)/python benchmarks/results.py $(TASK) --seeds $(SEEDS)
 
 test: lint ## Run the linters, then every test
 	@echo "==> pytest"

@@ -11,6 +11,7 @@ ROBOT = [
     "numpy>=1.26",
     # 1.19 is the first that runs with NumPy 1 (Ubuntu 24.04) and with NumPy 2.
     "onnxruntime>=1.19",
+    "pillow>=10",
     "pydantic>=2.6,<3",
 ]
 
@@ -24,7 +25,6 @@ TRAIN = [
     "matplotlib>=3.8",
     "tqdm>=4.66",
     "PyYAML>=6.0",
-    "pillow>=10",
 ]
 
 # The tasks of PlaNet's paper, config/cartpole_swingup.yaml and others. Newer MuJoCo than 3 has not

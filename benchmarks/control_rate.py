@@ -25,7 +25,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Float64MultiArray
 
 from planet_ros.bundle.runtime import load_bundle
-from planet_ros.cli.demo import find_config, node_process
+from planet_ros.cli.demo import find_config, node_process, simulation_of
 from planet_ros.cli.supervisor import Supervisor
 from planet_ros.errors import UserError
 from planet_ros.ros.messages import COMMAND_TOPIC, NEWEST_RELIABLE
@@ -68,12 +68,8 @@ class Meter:
 
 def measure(options: argparse.Namespace, logs: Path) -> dict[str, Any]:
     bundle = load_bundle(options.model)
-    environment = bundle.manifest.environment
-    if environment is None:
-        raise UserError(f"{options.model}: the manifest names no environment to simulate")
     simulate = {
-        "env_id": environment.id,
-        "env_kwargs": json.dumps(environment.kwargs),
+        **simulation_of(bundle),
         "bridge.mode": "real_time",
         "bridge.real_time_factor": options.rate * bundle.manifest.control_period_s,
     }

@@ -95,6 +95,13 @@ class Environment:
         self._is_dictionary = isinstance(space, Dict)
         image_alone = {IMAGE_PART: space} if _is_image(space) else {VECTOR_PART: space}
         parts: dict[str, Any] = dict(space.spaces) if self._is_dictionary else image_alone
+        if _is_image(parts.get(VECTOR_PART)):
+            self.gym.close()
+            raise UserError(
+                f"{self.spec.id}: found an image called {VECTOR_PART!r} in the dictionary of "
+                f"observations, expected another name, such as {IMAGE_PART!r}: that one is the "
+                "vector's"
+            )
         self.images: dict[str, tuple[int, int, int]] = {
             name: part.shape for name, part in parts.items() if _is_image(part)
         }
@@ -176,6 +183,12 @@ class Environment:
             dtype=np.float32,
         )
         images = {name: np.array(parts[name], dtype=np.uint8) for name in self.images}
+        for name, image in images.items():
+            if image.shape != self.images[name]:
+                raise UserError(
+                    f"{self.spec.id}: found {name} of shape {image.shape} at step {self._index} of "
+                    f"the episode, expected {self.images[name]} as its observation space says"
+                )
         for name, value in (("observation", vector), ("reward", reward)):
             if not np.isfinite(value).all():
                 raise UserError(
@@ -201,7 +214,7 @@ def _make(spec: EnvironmentSpec, render_mode: str | None) -> gymnasium.Env:
     try:
         # Not every environment takes a render_mode, so that it is passed only where it is needed.
         rendering: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
-        env = gymnasium.make(spec.id, **rendering, **spec.kwargs)
+        env = gymnasium.make(spec.id, **{**spec.kwargs, **rendering})
     except gymnasium.error.UnregisteredEnv as error:
         near = closest(spec.id, gymnasium.registry)
         raise UserError(

@@ -6,14 +6,13 @@ import sys
 import time
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from rclpy.clock import Clock as RosClock
 from rclpy.clock import ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
@@ -23,19 +22,22 @@ from planet_ros.environment import Environment, EnvironmentSpec
 from planet_ros.ros.messages import (
     COMMAND_TOPIC,
     EVERY_STEP,
+    JOINT_TOPIC,
+    NEWEST,
     NEWEST_RELIABLE,
     OBSERVATION_TOPIC,
     STEP_TOPIC,
+    check_image_topics,
+    image_message,
     read_vector,
     step_message,
+    time_message,
     vector_message,
 )
 from planet_ros.ros.parameters import NodeSettings
 from planet_ros.ros.run import run_node
 from sim_bridge.joint_states import has_joints, read_joints
 from sim_bridge.simulation import Simulation
-
-NOBODY_READS = f"nobody reads '{STEP_TOPIC}' yet; try again"
 
 
 class GymBridge(Node):
@@ -44,6 +46,8 @@ class GymBridge(Node):
     In lock-step it publishes an observation and waits for one command that bears its stamp, or no
     stamp at all; what comes while none is awaited is passed over. The observation is repeated
     while no command comes, so that neither a late joiner nor a lost message stops the run.
+
+    Images of the observation have topics of their own, and bear the stamp of the step.
     """
 
     def __init__(self) -> None:
@@ -59,6 +63,7 @@ class GymBridge(Node):
         self._settings = settings.bridge
         self._training = settings.training
         environment = Environment(EnvironmentSpec.of(settings))
+        check_image_topics(environment.images)
         self._limits = Limits(
             environment.low, environment.high, self._settings.safe_command, "bridge.safe_command"
         )
@@ -70,13 +75,17 @@ class GymBridge(Node):
         self._awaited_since_s = 0.0
         self._command: tuple[NDArray[np.float32], float] | None = None
 
+        # Before the others, so that who has found those has found these: they are sent only once.
+        self._images = {
+            name: self.create_publisher(Image, name, NEWEST) for name in environment.images
+        }
         self._observations = self.create_publisher(
             Float64MultiArray, OBSERVATION_TOPIC, NEWEST_RELIABLE
         )
         self._steps = self.create_publisher(Float64MultiArray, STEP_TOPIC, EVERY_STEP)
         self._clock_publisher = self.create_publisher(Clock, "/clock", NEWEST_RELIABLE)
         self._joint_states = (
-            self.create_publisher(JointState, "joint_states", NEWEST_RELIABLE)
+            self.create_publisher(JointState, JOINT_TOPIC, NEWEST_RELIABLE)
             if has_joints(environment.gym)
             else None
         )
@@ -133,7 +142,7 @@ class GymBridge(Node):
         waited_s = time.monotonic() - self._awaited_since_s
         if not self._awaiting or waited_s < self._settings.command_timeout_s:
             return
-        self._publish_observation()
+        self._show_again()
         self.get_logger().warn(
             f"no command on '{COMMAND_TOPIC}' for the observation of {waited_s:.1f} s ago "
             f"({self.count_publishers(COMMAND_TOPIC)} publishers)",
@@ -142,7 +151,7 @@ class GymBridge(Node):
 
     def _go_on(self) -> None:
         """Show the state to whoever commands; begin a new episode first where one has ended."""
-        if self._settings.wait_for_learner and self._steps.get_subscription_count() == 0:
+        if self._settings.wait_for_learner and self._unread():
             # Not yet matched over DDS: what was published now would be lost to the learner.
             self._paused = True
             return
@@ -156,6 +165,20 @@ class GymBridge(Node):
         self._publish_observation()
         self._awaiting = self._lock_step
         self._awaited_since_s = time.monotonic()
+
+    def _show_again(self) -> None:
+        """Repeat the observation, for who has missed a part of it."""
+        step = self._simulation.current
+        assert step is not None
+        self._publish_images(step)
+        self._publish_observation()
+
+    def _unread(self) -> str:
+        """A topic that a learner needs and that nobody reads yet; empty if there is none."""
+        publishers = {**self._images, STEP_TOPIC: self._steps}
+        return next(
+            (name for name, one in publishers.items() if one.get_subscription_count() == 0), ""
+        )
 
     # ── real time ────────────────────────────────────────────────────────────────────────────
 
@@ -195,11 +218,17 @@ class GymBridge(Node):
         if self._joint_states is not None:
             joints = read_joints(self._simulation.environment.gym)
             message = JointState()
-            message.header.stamp = _time(step.stamp_ns)
+            message.header.stamp = time_message(step.stamp_ns)
             message.name, message.position = joints.name, joints.position
             message.velocity, message.effort = joints.velocity, joints.effort
             self._joint_states.publish(message)
+        # With every step and not only with what is shown: a learner needs the last one too.
+        self._publish_images(step)
         self._steps.publish(step_message(step))
+
+    def _publish_images(self, step: Step) -> None:
+        for name, publisher in self._images.items():
+            publisher.publish(image_message(step.images[name], step.stamp_ns))
 
     def _publish_observation(self) -> None:
         step = self._simulation.current
@@ -217,7 +246,7 @@ class GymBridge(Node):
         self._publish_clock()
 
     def _publish_clock(self) -> None:
-        self._clock_publisher.publish(Clock(clock=_time(self._simulation.time_ns)))
+        self._clock_publisher.publish(Clock(clock=time_message(self._simulation.time_ns)))
 
     # ── services, with the meaning of simulation_interfaces ─────────────────────────────────
 
@@ -237,11 +266,21 @@ class GymBridge(Node):
             response.success, response.message = True, "paused"
             return response
         if self._paused:
-            self._paused = False
-            self._go_on()
+            self._resume()
         response.success = not self._paused
-        response.message = "running" if response.success else NOBODY_READS
+        response.message = "running" if response.success else self._nobody_reads()
         return response
+
+    def _resume(self) -> None:
+        """Go on with the next episode, or with the same observation once more."""
+        shown = None if self._simulation.episode_ended else self._simulation.current
+        if shown is not None:
+            self._publish_images(shown)
+        self._paused = False
+        self._go_on()
+
+    def _nobody_reads(self) -> str:
+        return f"nobody reads '{self._unread()}' yet; try again"
 
     def _on_single_step(
         self, request: Trigger.Request, response: Trigger.Response
@@ -250,19 +289,14 @@ class GymBridge(Node):
         if not self._paused:
             response.message = "pause first"
             return response
-        self._single_step, self._paused = True, False
-        self._go_on()
+        self._single_step = True
+        self._resume()
         if self._paused:  # nobody reads the steps
             self._single_step = response.success = False
         response.message = (
-            "one step, as soon as a command comes" if response.success else NOBODY_READS
+            "one step, as soon as a command comes" if response.success else self._nobody_reads()
         )
         return response
-
-
-def _time(stamp_ns: int) -> Time:
-    seconds, nanoseconds = divmod(stamp_ns, 10**9)
-    return Time(sec=seconds, nanosec=nanoseconds)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -140,6 +140,53 @@ class SeedEcho(PointMass):
         return self.observation(), float(self._seed), True, False, {}
 
 
+class Picture(PointMass):
+    """The point as a camera above sees it: a soft spot, 8 × 8 pixels of the given channels."""
+
+    SIDE = 8
+
+    def __init__(self, channels: int = 1, render_mode: str | None = None) -> None:
+        super().__init__(render_mode=render_mode)
+        self._channels = channels
+        self.observation_space = Box(0, 255, (self.SIDE, self.SIDE, channels), np.uint8)
+
+    def observation(self) -> Any:
+        return self.picture()
+
+    def picture(self) -> NDArray[np.uint8]:
+        pixels = np.linspace(-1.4, 1.4, self.SIDE)
+        x, y = (np.exp(-np.square(pixels - at) / 0.18) for at in self._position)
+        spot = np.round(255 * np.outer(y, x)).astype(np.uint8)
+        # Each channel differs, so that one which is taken for another is noticed.
+        return np.stack([spot // (1 + channel) for channel in range(self._channels)], axis=-1)
+
+
+class FloatPicture(Picture):
+    """The picture in numbers from 0 to 1, which are no image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space = Box(0, 1, (self.SIDE, self.SIDE, 1), np.float32)
+
+
+class PictureAndPosition(Picture):
+    """The picture, in a dictionary beside the position.
+
+    Args:
+        name: What the picture is called.
+        channels: Of the picture.
+    """
+
+    def __init__(self, name: str = "camera", channels: int = 1) -> None:
+        super().__init__(channels)
+        self._name = name
+        position = Box(-np.inf, np.inf, (2,), np.float32)
+        self.observation_space = Dict({"position": position, name: self.observation_space})
+
+    def observation(self) -> Any:
+        return {"position": self._position.astype(np.float32), self._name: self.picture()}
+
+
 def best_return(start: NDArray[np.floating]) -> float:
     """The highest return that any policy gets from a start (2,) of `PointMass` without limits."""
     distance, total = np.abs(start.astype(np.float64)), 0.0
@@ -168,3 +215,6 @@ _register("OneAction", OneAction)
 _register("WideActions", WideActions)
 _register("ThreeNumbers", ThreeNumbers)
 _register("SeedEcho", SeedEcho)
+_register("Picture", Picture)
+_register("FloatPicture", FloatPicture)
+_register("PictureAndPosition", PictureAndPosition)

@@ -118,6 +118,47 @@ def export(options: argparse.Namespace) -> int:
     return 0
 
 
+def imagine(options: argparse.Namespace) -> int:
+    """``planet-ros imagine``."""
+    from planet_ros.training.imagine import draw
+    from planet_ros.training.imagine import imagine as run_model
+
+    for name in ("context", "steps", "samples"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name}: found {value}, expected at least 1")
+    imagined = run_model(
+        options.run_folder,
+        number=options.episode,
+        context=options.context,
+        steps=options.steps,
+        samples=options.samples,
+        seed=options.seed,
+    )
+    files = draw(imagined, options.output or options.run_folder / "imagined")
+    if options.json:
+        result = {
+            "episode": imagined.number,
+            "context": imagined.context,
+            "steps": imagined.steps,
+            "files": [str(file) for file in files],
+            "errors": imagined.errors,
+        }
+        print(json.dumps(result))
+        return 0
+    for file in files:
+        print(file)
+    print(
+        f"episode {imagined.number}: {imagined.context} frames seen, {imagined.steps} predicted; "
+        "root mean square errors:"
+    )
+    names = list(imagined.errors[0])
+    print("  ".join(f"{name:>12}" for name in names))
+    for errors in imagined.errors:
+        print("  ".join(f"{errors[name]:{max(12, len(name))}.4g}" for name in names))
+    return 0
+
+
 def info(options: argparse.Namespace) -> int:
     """``planet-ros info``."""
     bundle = load_bundle(options.model)

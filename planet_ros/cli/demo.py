@@ -22,11 +22,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from planet_ros.bundle.runtime import load_bundle
+from planet_ros.bundle.runtime import Bundle, load_bundle
 from planet_ros.cli.supervisor import Supervisor
 from planet_ros.config import load_settings
 from planet_ros.environment import EnvironmentSpec
 from planet_ros.errors import UserError
+from planet_ros.training.evaluate import environment_of
 from planet_ros.training.report import save_episode_gif
 
 EVALUATION_SEED = 1_000_000
@@ -125,6 +126,22 @@ def _keep_earlier(output: Path) -> None:
         kept = output.with_name(f"{output.name}-{made:%Y%m%d-%H%M%S}")
         output.rename(kept)
         _say(f"{output} of an earlier run is now {kept}")
+
+
+def simulation_of(bundle: Bundle) -> dict[str, Any]:
+    """Parameters by which ``gym_bridge`` simulates what a bundle was learned in.
+
+    Raises:
+        UserError: The manifest names no environment.
+    """
+    spec = environment_of(bundle)
+    lists = {"env_modules": list(spec.modules), "env_wrappers": list(spec.wrappers)}
+    return {
+        "env_id": spec.id,
+        "env_kwargs": json.dumps(spec.kwargs),
+        # An empty list has no type that ROS could read from a command line.
+        **{name: names for name, names in lists.items() if names},
+    }
 
 
 @contextmanager

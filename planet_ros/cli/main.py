@@ -112,11 +112,49 @@ learned in, unless --env-id says otherwise; so is the planner, unless --config o
   planet-ros export --run runs/pendulum --output pendulum_bundle
   planet-ros export --run runs/pendulum --output short --set planner.horizon=12""",
     )
-    export.add_argument(
-        "--run", dest="run_folder", type=Path, required=True, help="folder of a run"
-    )
+    _run_option(export)
     export.add_argument("--output", type=Path, required=True, help="folder of the new bundle")
     _set_option(export)
+
+    imagine = _command(
+        subparsers,
+        "imagine",
+        commands.imagine,
+        "show what a model predicts beside what came true",
+        """
+  planet-ros imagine --run runs/pendulum
+  planet-ros imagine --run runs/pendulum --episode 3 --context 10 --steps 40
+  planet-ros imagine --run runs/pendulum --json | tail -n 1
+
+The model of the checkpoint is shown the first frames of a stored episode and predicts the rest
+from the actions alone. The output folder then holds curves of the reward and of each number, with
+the spread of sampled trajectories, and each image as a GIF and as a strip. The errors are over
+predictions from up to 20 places in the episode. The model has learned from the episode, though of
+the newest one it has seen least.""",
+    )
+    _run_option(imagine)
+    imagine.add_argument(
+        "--episode", type=int, help="number of a stored one (default: the newest long enough)"
+    )
+    imagine.add_argument("--context", type=int, default=5, help="frames shown (default: 5)")
+    imagine.add_argument(
+        "--steps", type=int, help="how many to predict (default: to the end, at most 50)"
+    )
+    imagine.add_argument(
+        "--samples",
+        type=int,
+        default=20,
+        help="trajectories to draw (default: 20); an ensemble has one for each member",
+    )
+    imagine.add_argument("--seed", type=int, default=0, help="seed of these (default: 0)")
+    imagine.add_argument(
+        "--output", type=Path, help="folder of the pictures (default: imagined/ in the run)"
+    )
+    imagine.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON object on the last line: episode, context, steps, files, errors",
+    )
 
     info = _command(
         subparsers,
@@ -181,6 +219,12 @@ def _command(
 
 def _model_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder of a bundle")
+
+
+def _run_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--run", dest="run_folder", type=Path, required=True, help="folder of a run"
+    )
 
 
 def _settings_options(parser: argparse.ArgumentParser) -> None:

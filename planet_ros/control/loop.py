@@ -125,6 +125,7 @@ class ControlLoop:
         clock: Callable[[], float],
         notify: Callable[[], None],
         exploration_noise: float = 0.0,
+        lacking: Callable[[], str] = lambda: "",
     ) -> None:
         """Make a loop without a model, which says nothing until `use` gives it one.
 
@@ -134,12 +135,15 @@ class ControlLoop:
             clock: Steady clock in seconds.
             notify: Called from the planning thread when a plan is ready.
             exploration_noise: See `Agent`.
+            lacking: Says which parts keep an observation from being complete and new, for the
+                reason of a safe command; empty if none is known to.
         """
         self._settings = settings
         self._seed = seed
         self._clock = clock
         self._notify = notify
         self._exploration_noise = exploration_noise
+        self._lacking = lacking
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="planner")
         self._agent: Agent | None = None
         self._next: tuple[Bundle, Limits, Agent] | None = None
@@ -218,6 +222,9 @@ class ControlLoop:
             if self._answered is not None and self._answered.stamp_ns == observation.stamp_ns:
                 return self._answered
             if self._job is not None:
+                # Another part of it may be newer: a camera's frames arrive with earlier stamps.
+                if self._settings.trigger == "timer" and not observation.first:
+                    self._newest = observation
                 return None
         gap_ns = 0 if previous is None else observation.stamp_ns - previous.stamp_ns
         if observation.first or gap_ns < 0 or gap_ns > self._longest_gap_ns():
@@ -317,9 +324,14 @@ class ControlLoop:
         """Why the newest observation cannot be used; empty if it can."""
         limit = self._settings.stale_timeout_s
         if self._newest is None:
-            return "no observation has arrived yet"
-        age = self._clock() - self._newest.received_s
-        return f"the newest observation is {age:.3f} s old, limit {limit:g} s" * (age > limit)
+            reason = "no observation has arrived yet"
+        else:
+            age = self._clock() - self._newest.received_s
+            if age <= limit:
+                return ""
+            reason = f"the newest observation is {age:.3f} s old, limit {limit:g} s"
+        lacking = self._lacking()
+        return f"{reason}: {lacking}" if lacking else reason
 
     def _longest_gap_ns(self) -> float:
         """How far apart successive stamps may be before what was believed no longer holds.

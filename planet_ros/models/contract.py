@@ -57,6 +57,27 @@ class TorchBatch:
     images: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Dream:
+    """What a model expects of one sequence of actions, and what it holds possible besides.
+
+    The expected trajectory is the one that the planner counts on.
+
+    Attributes:
+        observation: (H, O) expected after each action, in the environment's units.
+        reward: (H,) expected for each action.
+        images: (H, height, width, channels) uint8 each, expected after each action.
+        sampled_observations: (S, H, O) of S trajectories that the model holds possible.
+        sampled_rewards: (S, H) of these.
+    """
+
+    observation: Tensor
+    reward: Tensor
+    images: Mapping[str, Tensor]
+    sampled_observations: Tensor
+    sampled_rewards: Tensor
+
+
 class WorldModel(nn.Module, ABC):
     """A learned model of an environment, in physical units outside and normalised inside."""
 
@@ -96,6 +117,17 @@ class WorldModel(nn.Module, ABC):
         Returns:
             Rewards (N, H) in the environment's units; probabilities (N, H) that the episode goes
             on after each step; disagreement (N, H) in the reward's units.
+        """
+
+    @abstractmethod
+    def dream(self, belief: Tensor, actions: Tensor, samples: int) -> Dream:
+        """Predict what will be seen, for a person to look at; it is no part of the bundle.
+
+        Args:
+            belief: (B,) to start from.
+            actions: (H, A) taken from there, in the environment's units.
+            samples: How many trajectories to draw, with torch's global generator; a model that
+                has a number of them of its own gives those.
         """
 
     @abstractmethod

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from planet_ros.config import WorldModelSettings
 from planet_ros.data import Episode
 from planet_ros.errors import UserError
-from planet_ros.models.contract import NO_IMAGES, Shapes, TorchBatch, WorldModel
+from planet_ros.models.contract import NO_IMAGES, Dream, Shapes, TorchBatch, WorldModel
 from planet_ros.models.objective import masked_mean
 from planet_ros.models.parts import ACTIVATIONS, spread
 
@@ -192,6 +192,17 @@ class Ensemble(WorldModel):
         if self._predicts_change:
             following = observation + following
         return following, physical[..., -1]
+
+    def dream(self, belief: Tensor, actions: Tensor, samples: int) -> Dream:
+        """The trajectory of each member, however many samples are asked for, and their mean."""
+        observation = belief.expand(self.members, 1, -1)
+        steps = []
+        for action in actions:
+            output = self._network(observation, action.expand(self.members, 1, -1))
+            observation, reward = self._means(observation, output)
+            steps.append((observation[:, 0], reward[:, 0]))
+        observations, rewards = (torch.stack(part, dim=1) for part in zip(*steps, strict=True))
+        return Dream(observations.mean(dim=0), rewards.mean(dim=0), {}, observations, rewards)
 
     def batch_dimensions(self, batch_size: int) -> tuple[int, ...]:
         """(E, B): every member learns from sequences of its own, as bootstrapping would give."""

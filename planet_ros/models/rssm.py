@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from planet_ros.config import RssmSettings
 from planet_ros.data import Episode
-from planet_ros.models.contract import NO_IMAGES, Shapes, TorchBatch, WorldModel
+from planet_ros.models.contract import NO_IMAGES, Dream, Shapes, TorchBatch, WorldModel
 from planet_ros.models.objective import (
     Gaussian,
     balanced_kl,
@@ -228,6 +228,32 @@ class Rssm(WorldModel):
             disagreement = torch.zeros_like(rewards)
         return rewards, continues, disagreement
 
+    def dream(self, belief: Tensor, actions: Tensor, samples: int) -> Dream:
+        """Follow the prior's means, and draw whole trajectories from it; see `WorldModel.dream`."""
+        noise = torch.randn(
+            len(actions), samples + 1, self.settings.stochastic_size, device=belief.device
+        )
+        noise[:, 0] = 0  # the expected trajectory goes along as the first
+        features = belief.expand(samples + 1, -1)
+        steps = []
+        for drive, step_noise in zip(
+            self._drive(self._normalized_action(actions)), noise, strict=True
+        ):
+            features, _ = self._prior_step(features, drive, step_noise)
+            steps.append(features)
+        trajectories = torch.stack(steps, dim=1)
+        rewards = self._in_units(self.reward(trajectories)).squeeze(-1)
+        if self.shapes.observation:
+            decoded = self.decoder(trajectories)
+            observations = decoded / self.observation_factor + self.observation_mean
+        else:
+            observations = trajectories.new_zeros(*trajectories.shape[:2], 0)
+        images = {
+            name: cast(_ImageScale, self.image_scales[name]).pixels(decoder(trajectories[0]))
+            for name, decoder in self.image_decoders.items()
+        }
+        return Dream(observations[0], rewards[0], images, observations[1:], rewards[1:])
+
     def batch_dimensions(self, batch_size: int) -> tuple[int, ...]:
         """(B,): sequences from the start of which the belief is built up."""
         return (batch_size,)
@@ -344,13 +370,16 @@ class Rssm(WorldModel):
         )
         return contexts, latents, self._gaussian(outputs)
 
-    def _prior_step(self, features: Tensor, drive: Tensor) -> tuple[Tensor, Gaussian]:
+    def _prior_step(
+        self, features: Tensor, drive: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, Gaussian]:
         deterministic, latent = self._split(features)
         deterministic, context = self._advance(deterministic, latent, drive)
         prior = self._prior(context)
         latent = prior.mean
         if self._noisy:
-            latent = latent + prior.std * torch.randn_like(latent)
+            noise = torch.randn_like(latent) if noise is None else noise
+            latent = latent + prior.std * noise
         return self._features(deterministic, latent), prior
 
     def _divergence(self, posterior: Gaussian, prior: Gaussian) -> Tensor:
@@ -478,3 +507,7 @@ class _ImageScale(nn.Module):
             step = 2.0 ** (8 - self._bits)
             levels = (torch.floor(levels * (1 / step)) + within) * step
         return (levels - self.mean) * self.factor
+
+    def pixels(self, numbers: Tensor) -> Tensor:
+        """The images (…, H, W, C) uint8 that numbers around zero stand for."""
+        return (numbers / self.factor + self.mean).round().clamp(0, 255).to(torch.uint8)

@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,18 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleState
+from rclpy.subscription import Subscription
 from rclpy.timer import Timer
+from sensor_msgs.msg import Image
 from std_msgs.msg import Float64MultiArray, String
 
 from planet_ros.bundle.runtime import Bundle, load_bundle
 from planet_ros.config import Settings
+from planet_ros.control.assembly import Assembly
 from planet_ros.control.latency import Latency
 from planet_ros.control.loop import Command, ControlLoop, Observation, Origin
 from planet_ros.errors import UserError
+from planet_ros.images import fit_image
 from planet_ros.ros.lifecycle import RobustLifecycleNode, logged
 from planet_ros.ros.messages import (
     COMMAND_TOPIC,
@@ -34,6 +39,9 @@ from planet_ros.ros.messages import (
     NEWEST,
     NEWEST_RELIABLE,
     OBSERVATION_TOPIC,
+    check_image_topics,
+    image_stamp_ns,
+    read_image,
     read_vector,
     vector_message,
 )
@@ -59,6 +67,8 @@ class ControllerNode(RobustLifecycleNode):
         self._settings = Settings()
         self._bundle: Bundle | None = None
         self._loop: ControlLoop | None = None
+        self._assembly: Assembly | None = None
+        self._images: dict[str, Subscription] = {}
         self._tick_timers: list[Timer] = []
         self._loading: Future[Bundle] | None = None
         self._announced: tuple[Path, str] | None = None
@@ -78,7 +88,7 @@ class ControllerNode(RobustLifecycleNode):
         """Read parameters, load the bundle if one is named, make publishers and subscriptions."""
         self._settings = self._node_settings.read()
         path = self._settings.model
-        self._bundle = load_bundle(Path(path).expanduser()) if path else None
+        self._bundle = _load(Path(path).expanduser()) if path else None
         # What can be refused is refused before there is anything to undo; the loop that acts is
         # made when the node becomes active.
         self._make_loop().close()
@@ -88,6 +98,7 @@ class ControllerNode(RobustLifecycleNode):
         self._observations = self.create_subscription(
             Float64MultiArray, OBSERVATION_TOPIC, self._on_observation, NEWEST
         )
+        self._subscribe_to_images()
         self._models = self.create_subscription(String, MODEL_TOPIC, self._on_model, LATCHED)
         self._diagnostics_timer = self.create_timer(
             DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=self._steady
@@ -103,6 +114,7 @@ class ControllerNode(RobustLifecycleNode):
         self._last_command = self._last_sent_s = None
         self._period, self._dropped = Latency(), 0
         self._loop = self._make_loop()
+        self._assembly = self._make_assembly()
         self._start_timers()
 
     @logged
@@ -140,6 +152,7 @@ class ControllerNode(RobustLifecycleNode):
             notify=self._plan_ready.trigger,
             exploration_noise=self._settings.training.exploration_noise
             * self._settings.controller.explore,
+            lacking=self._lacking,
         )
         if self._bundle is not None:
             try:
@@ -148,6 +161,26 @@ class ControllerNode(RobustLifecycleNode):
                 loop.close()
                 raise
         return loop
+
+    def _make_assembly(self) -> Assembly | None:
+        if self._bundle is None:
+            return None
+        manifest = self._bundle.manifest
+        return Assembly(
+            manifest.images,
+            vector=manifest.observation_size > 0,
+            together=self._settings.controller.trigger == "observation",
+        )
+
+    def _subscribe_to_images(self) -> None:
+        """Follow the bundle: a subscription for each of its images, and no other."""
+        wanted = {} if self._bundle is None else self._bundle.manifest.images
+        for name in self._images.keys() - wanted.keys():
+            self.destroy_subscription(self._images.pop(name))
+        for name in wanted.keys() - self._images.keys():
+            self._images[name] = self.create_subscription(
+                Image, name, partial(self._on_image, name), NEWEST
+            )
 
     def _start_timers(self) -> None:
         """The tick, at the bundle's rate or the one that is set; there is none without a bundle."""
@@ -169,7 +202,7 @@ class ControllerNode(RobustLifecycleNode):
         for timer in self._tick_timers:
             self.destroy_timer(timer)
         self._tick_timers = []
-        loop, self._loop = self._loop, None
+        loop, self._loop, self._assembly = self._loop, None, None
         if loop is None:
             return
         self._publish(loop.safe_command(reason))
@@ -189,32 +222,75 @@ class ControllerNode(RobustLifecycleNode):
             self.destroy_timer(self._diagnostics_timer)
             del self._diagnostics_timer
         self._bundle, self._announced, self._load_error = None, None, ""
+        self._subscribe_to_images()
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────
 
     def _on_observation(self, message: Float64MultiArray) -> None:
-        if self._loop is None or self._bundle is None:
+        if self._bundle is None or self._assembly is None:
             return
         received_s = time.monotonic()
         vector = read_vector(message)
-        expected = self._bundle.manifest.observation[0].shape
-        if list(vector.values.shape) != expected or not np.isfinite(vector.values).all():
-            self._dropped += 1
-            self.get_logger().warn(
-                f"dropped an observation: found {vector.values.tolist()}, expected "
-                f"{expected[0]} finite numbers",
-                throttle_duration_sec=WARNING_PERIOD_S,
+        size = self._bundle.manifest.observation_size
+        # Without numbers in the observation it is the label alone that counts.
+        if size and (len(vector.values) != size or not np.isfinite(vector.values).all()):
+            self._drop(
+                f"an observation: found {vector.values.tolist()}, expected {size} finite numbers"
             )
             return
-        stamp_ns = int(received_s * 1e9) if vector.stamp_ns is None else vector.stamp_ns
         first = vector.tags.get("index") == "0"
-        self._publish(
-            self._loop.observe(Observation(vector.values, received_s, stamp_ns, first=first))
+        try:
+            observation = self._assembly.take_vector(
+                vector.values, vector.stamp_ns, received_s, first=first
+            )
+        except UserError as error:
+            self._drop(str(error))
+            return
+        self._act_on(observation)
+
+    def _on_image(self, name: str, message: Image) -> None:
+        shape = None if self._bundle is None else self._bundle.manifest.images.get(name)
+        if self._assembly is None or shape is None:
+            return
+        received_s = time.monotonic()
+        try:
+            # The message is checked now, but scaled and converted only for a plan.
+            decode = partial(fit_image, read_image(message), shape)
+            observation = self._assembly.take_image(
+                name, decode, image_stamp_ns(message), received_s
+            )
+        except UserError as error:
+            self._drop(f"a frame on '{name}': {error}")
+            return
+        self._act_on(observation)
+
+    def _drop(self, what: str) -> None:
+        self._dropped += 1
+        self.get_logger().warn(f"dropped {what}", throttle_duration_sec=WARNING_PERIOD_S)
+
+    def _act_on(self, observation: Observation | None) -> None:
+        if observation is not None and self._loop is not None:
+            self._publish(self._loop.observe(observation))
+
+    def _lacking(self) -> str:
+        """The parts of the observation that do not come, for a person; empty if all do."""
+        if self._assembly is None:
+            return ""
+        names = self._assembly.lacking(time.monotonic(), self._settings.controller.stale_timeout_s)
+        return ", ".join(
+            f"nothing new on '{name}' ({self.count_publishers(name)} publishers)" for name in names
         )
 
     def _on_tick(self) -> None:
-        if self._loop is not None:
-            self._publish(self._loop.tick())
+        if self._loop is None:
+            return
+        self._publish(self._loop.tick())
+        # With the other trigger a safe command says so.
+        if self._settings.controller.trigger == "observation" and (lacking := self._lacking()):
+            self.get_logger().warn(
+                f"the observation is not complete: {lacking}",
+                throttle_duration_sec=WARNING_PERIOD_S,
+            )
 
     def _on_plan_ready(self) -> None:
         if self._loop is not None:
@@ -254,7 +330,7 @@ class ControllerNode(RobustLifecycleNode):
     def _load_announced(self) -> None:
         assert self._announced is not None
         (path, digest), self._announced = self._announced, None
-        self._loading = self._loader.submit(_load_announced_bundle, path, digest)
+        self._loading = self._loader.submit(_load_announced, path, digest)
         self._loading.add_done_callback(lambda _: self._bundle_ready.trigger())
 
     def _on_bundle_ready(self) -> None:
@@ -267,8 +343,11 @@ class ControllerNode(RobustLifecycleNode):
             bundle = loading.result()
             if self._loop is not None:
                 self._loop.use(bundle)
-            first, self._bundle = self._bundle is None, bundle
-            if first and self._loop is not None:
+            old, self._bundle = self._bundle, bundle
+            if old is None or old.manifest.observation != bundle.manifest.observation:
+                self._subscribe_to_images()
+                self._assembly = None if self._loop is None else self._make_assembly()
+            if old is None and self._loop is not None:
                 self._start_timers()
             self._load_error = ""
             self._say_in_use()
@@ -312,6 +391,9 @@ class ControllerNode(RobustLifecycleNode):
             return DiagnosticStatus.WARN, f"waiting for a model on '{MODEL_TOPIC}'"
         if self._load_error:
             return DiagnosticStatus.WARN, f"the newest model was refused: {self._load_error}"
+        lacking = self._lacking()
+        if lacking and self._settings.controller.trigger == "observation":
+            return DiagnosticStatus.WARN, f"the observation is not complete: {lacking}"
         command = self._last_command
         if command is None:
             return DiagnosticStatus.OK, "waiting for an observation"
@@ -325,8 +407,17 @@ class ControllerNode(RobustLifecycleNode):
         return DiagnosticStatus.OK, "acting"
 
 
-def _load_announced_bundle(path: Path, digest: str) -> Bundle:
+def _load(path: Path) -> Bundle:
     bundle = load_bundle(path)
+    try:
+        check_image_topics(bundle.manifest.images)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return bundle
+
+
+def _load_announced(path: Path, digest: str) -> Bundle:
+    bundle = _load(path)
     if bundle.digest != digest:
         raise UserError(
             f"{path}: found the bundle {bundle.digest[:12]}, expected {digest[:12]} as announced; "

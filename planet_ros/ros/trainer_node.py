@@ -13,19 +13,24 @@ import sys
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
+from sensor_msgs.msg import Image
 from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import SetBool
 
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.data import Step
+from planet_ros.data.joining import StepJoiner
 from planet_ros.environment import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
+from planet_ros.images import fit_image
 from planet_ros.ros.messages import (
     COMMAND_TOPIC,
+    EVERY_IMAGE,
     EVERY_STEP,
     LATCHED,
     MODEL_IN_USE_TOPIC,
@@ -34,6 +39,9 @@ from planet_ros.ros.messages import (
     NEWEST_RELIABLE,
     OBSERVATION_TOPIC,
     STEP_TOPIC,
+    check_image_topics,
+    image_stamp_ns,
+    read_image,
     read_step,
     read_vector,
     vector_message,
@@ -46,6 +54,8 @@ from planet_ros.training.session import Session, shapes_of
 PAUSE_SERVICE = "gym_bridge/pause"
 CHECK_PERIOD_S = 0.2
 SILENCE_S = 2.0
+IMAGE_WAIT_S = 0.5
+IMAGE_CHECKS = 5
 
 
 class _Stopped(Exception):
@@ -71,6 +81,9 @@ class TrainerNode(Node):
         # Only for its sizes, bounds and period: the steps come from the topic.
         environment = Environment(EnvironmentSpec.of(settings))
         environment.close()
+        check_image_topics(environment.images)
+        self._image_shapes = environment.images
+        self._joiner = StepJoiner(environment.images, checks=IMAGE_CHECKS)
         self._session = Session(
             settings,
             shapes_of(environment),
@@ -91,12 +104,18 @@ class TrainerNode(Node):
         self._commands = self.create_publisher(Float64MultiArray, COMMAND_TOPIC, NEWEST_RELIABLE)
         self._models = self.create_publisher(String, MODEL_TOPIC, LATCHED)
         self._pause = self.create_client(SetBool, PAUSE_SERVICE)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        # Before the steps': a bridge that sees a reader of those then sees readers of these too.
+        self._images = [
+            self.create_subscription(Image, name, partial(self._on_image, name), EVERY_IMAGE)
+            for name in environment.images
+        ]
+        if self._images:
+            self.create_timer(IMAGE_WAIT_S / IMAGE_CHECKS, self._check_images, clock=steady)
         self.create_subscription(Float64MultiArray, STEP_TOPIC, self._on_step, EVERY_STEP)
         self.create_subscription(Float64MultiArray, OBSERVATION_TOPIC, self._on_observation, NEWEST)
         self.create_subscription(String, MODEL_IN_USE_TOPIC, self._on_model_in_use, LATCHED)
-        self.create_timer(
-            CHECK_PERIOD_S, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
+        self.create_timer(CHECK_PERIOD_S, self._check, clock=steady)
         if not self._session.random:
             self._announce(self._session.learner.export())
         else:
@@ -134,23 +153,49 @@ class TrainerNode(Node):
             self.get_logger().error(f"dropped a step: {error}", throttle_duration_sec=2.0)
             return
         self._heard_s = time.monotonic()
-        if self._work is None:
-            self._add(step)
-        else:
-            self._waiting_steps.append(step)
+        self._take(self._joiner.add_step(step))
+
+    def _on_image(self, name: str, message: Image) -> None:
+        try:
+            image = fit_image(read_image(message), self._image_shapes[name])
+        except UserError as error:
+            self.get_logger().error(
+                f"dropped a frame on '{name}': {error}", throttle_duration_sec=2.0
+            )
+            return
+        self._take(self._joiner.add_image(name, image_stamp_ns(message) or 0, image))
+
+    def _check_images(self) -> None:
+        self._take(self._joiner.check())
+
+    def _take(self, steps: list[Step]) -> None:
+        """Learn from joined steps, now or when the fit under way is done."""
+        if any(self._is_lost(step) for step in steps):
+            self.get_logger().warn(
+                f"missing images: {self._joiner.lost} steps so far; the episodes are cut there",
+                throttle_duration_sec=2.0,
+            )
+        self._waiting_steps.extend(steps)
+        while self._waiting_steps and self._work is None:
+            self._add(self._waiting_steps.popleft())
+
+    def _is_lost(self, step: Step) -> bool:
+        return step.images.keys() != self._joiner.names
 
     def _add(self, step: Step) -> None:
         if self._session.finished:
             return
-        if step.index > 0:
-            self._progress.advance(step.environment_steps)
         missing = self._session.missing_steps
-        if self._session.add(step):
+        if self._is_lost(step):
+            fits, newest = self._session.lose(step), 0
+        else:
+            fits, newest = self._session.add(step), step.environment_steps
+            if step.index > 0:
+                self._progress.advance(newest)
+        if fits:
             self._work = self._worker.submit(self._fit)
             self._work.add_done_callback(lambda _: self._work_done.trigger())
-        elif step.index > 0 and self._settings.pauses_at(
-            self._session.steps, step.environment_steps, step.last
-        ):
+        elif step.index > 0 and self._settings.pauses_at(self._session.steps, newest, step.last):
             self._let_simulation_go_on()
         if self._session.missing_steps > missing:
             self.get_logger().warn(
@@ -174,8 +219,7 @@ class TrainerNode(Node):
             return
         work, self._work = self._work, None
         self._announce(work.result())
-        while self._waiting_steps and self._work is None:
-            self._add(self._waiting_steps.popleft())
+        self._take([])
 
     def _announce(self, bundle: Bundle) -> None:
         record = {"path": str(bundle.path.resolve()), "hash": bundle.digest}
@@ -208,14 +252,18 @@ class TrainerNode(Node):
             # The first call may have come before the simulation, or a message was lost.
             self._heard_s = now_s
             self._let_simulation_go_on()
+            topics = ", ".join(
+                f"{self.count_publishers(name)} of '{name}'"
+                for name in (STEP_TOPIC, *self._image_shapes)
+            )
             self.get_logger().info(
-                f"no steps on '{STEP_TOPIC}' for {SILENCE_S:g} s "
-                f"({self.count_publishers(STEP_TOPIC)} publishers)",
-                throttle_duration_sec=10.0,
+                f"no steps for {SILENCE_S:g} s (publishers: {topics})", throttle_duration_sec=10.0
             )
 
     def _let_simulation_go_on(self) -> None:
-        if self._pause.service_is_ready():
+        # Where images come from somewhere, they must come here, or the first ones would be lost.
+        matched = all(one.get_publisher_count() > 0 for one in self._images)
+        if matched and self._pause.service_is_ready():
             self._pause.call_async(SetBool.Request(data=False))
 
     def _end(self) -> None:

@@ -30,14 +30,31 @@ def export_checkpoint(path: Path, output: Path, overrides: Mapping[str, Any]) ->
     Raises:
         UserError: The run holds no checkpoint, the settings do not fit it, or `output` exists.
     """
+    if output.exists():
+        raise UserError(f"{output}: already exists; choose another folder")
+    learner = open_checkpoint(path, overrides)
+    # An evaluation was made with the run's own planner: it says nothing of another one.
+    own = learner.run.bundle
+    evaluation = None if overrides or not own.exists() else _evaluation(own)
+    return learner.export(evaluation, path=output)
+
+
+def open_checkpoint(path: Path, overrides: Mapping[str, Any]) -> Learner:
+    """The learner of a run as it was saved, without its environment.
+
+    Args:
+        path: Folder of the run.
+        overrides: Settings that differ from the run's.
+
+    Raises:
+        UserError: The run holds no checkpoint, or the settings do not fit it.
+    """
     run = RunFolder(path)
     if not run.has_checkpoint:
         raise UserError(f"{path}: holds no checkpoint, expected the folder of a run")
-    if output.exists():
-        raise UserError(f"{output}: already exists; choose another folder")
     settings = load_settings(run.settings_file, overrides)
     state, _ = read_checkpoint(run.checkpoint)
-    learner = Learner(
+    return Learner(
         settings,
         Shapes(
             state["observation_size"],
@@ -52,9 +69,6 @@ def export_checkpoint(path: Path, output: Path, overrides: Mapping[str, Any]) ->
         environment=EnvironmentSpec.of(settings),
         command_period_s=state["control_period_s"],
     )
-    # An evaluation was made with the run's own planner: it says nothing of another one.
-    evaluation = None if overrides or not run.bundle.exists() else _evaluation(run.bundle)
-    return learner.export(evaluation, path=output)
 
 
 def _evaluation(bundle: Path) -> Evaluation:

@@ -19,61 +19,86 @@ from planet_ros.training.run import RunFolder
 
 MOVING_AVERAGE = 10
 _PARTS_OF_THE_LOSS = (
+    "loss",
     "observation_loss",
     "reward_loss",
     "continue_loss",
     "kl",
     "overshooting_kl",
 )
+_REWARD_ERRORS = {
+    "one_step_reward_error": "one step ahead",
+    "horizon_reward_error": "over the horizon",
+}
 
 
 def plot_learning_curves(run: RunFolder) -> None:
-    """Draw returns and model loss over environment steps from a run's metrics."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # no display needed
-    from matplotlib.figure import Figure
-
+    """Draw returns, the parts of the loss and reward errors over environment steps."""
     records = run.metrics()
     episodes = [record for record in records if record["kind"] == "episode"]
     fits = [record for record in records if record["kind"] == "fit"]
-    figure = Figure(figsize=(12, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
+    figure = new_figure(15, 4)
+    left, middle, right = figure.subplots(1, 3)
 
-    _curve(left, episodes, "return", marker="o")
+    _curve(left, episodes, "return", "return", marker="o", markersize=4)
+    returns = [record["return"] for record in episodes]
+    if len(returns) >= MOVING_AVERAGE:
+        window = np.ones(MOVING_AVERAGE) / MOVING_AVERAGE
+        left.plot(
+            [record["environment_steps"] for record in episodes[MOVING_AVERAGE - 1 :]],
+            np.convolve(returns, window, mode="valid"),
+            label=f"mean of {MOVING_AVERAGE}",
+        )
     collected = [record["environment_steps"] for record in episodes if record["random"]]
     if collected:
         left.axvspan(0, max(collected), color="0.92", label="random actions")
-    left.set(title="Return of each episode", xlabel="environment steps", ylabel="return")
+    left.set(title="Return of each episode", ylabel="return")
 
-    _curve(right, fits, "loss", marker=".")
-    steps = [record["environment_steps"] for record in fits]
     for name in _PARTS_OF_THE_LOSS:
-        if fits and all(name in record for record in fits):
-            values = [record[name] for record in fits]
-            right.plot(steps, values, linewidth=1, alpha=0.6, label=name.replace("_", " "))
-    right.set(title="Model loss, mean of each fit", xlabel="environment steps", ylabel="loss")
-    if fits:
-        right.set_yscale("log")
-    for axes in (left, right):
+        style = {"color": "black", "linewidth": 2} if name == "loss" else {}
+        _curve(middle, fits, name, name.replace("_", " "), **style)
+    middle.set(title="Model loss and its parts, mean of each fit")
+
+    for name, label in _REWARD_ERRORS.items():
+        _curve(right, fits, name, label, marker=".")
+    right.set(title="Error of the predicted reward on new steps", ylabel="root mean square")
+
+    for axes in (left, middle, right):
+        lines = axes.get_lines()
+        if axes is not left and lines and all(min(line.get_ydata()) > 0 for line in lines):
+            axes.set_yscale("log")
+        axes.set(xlabel="environment steps")
         axes.grid(True, which="both", alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend()
+    save_figure(figure, run.curves_file)
+
+
+def _curve(
+    axes: Any, records: Sequence[dict[str, Any]], name: str, label: str, **style: Any
+) -> None:
+    """A line through the records that have a value of the name; none where none has."""
+    known = [record for record in records if record.get(name) is not None]
+    if known:
+        steps = [record["environment_steps"] for record in known]
+        axes.plot(steps, [record[name] for record in known], label=label, **style)
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure of matplotlib, in inches, that needs no display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure as PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
-    write_whole(run.curves_file, buffer.getvalue())
-
-
-def _curve(axes: Any, records: Sequence[dict[str, Any]], name: str, marker: str) -> None:
-    steps = [record["environment_steps"] for record in records]
-    values = [record[name] for record in records]
-    axes.plot(steps, values, marker=marker, markersize=4, label=name)
-    if len(values) >= MOVING_AVERAGE:
-        window = np.ones(MOVING_AVERAGE) / MOVING_AVERAGE
-        axes.plot(
-            steps[MOVING_AVERAGE - 1 :],
-            np.convolve(values, window, mode="valid"),
-            label=f"mean of {MOVING_AVERAGE}",
-        )
+    write_whole(path, buffer.getvalue())
 
 
 def save_episode_gif(bundle: Bundle, spec: EnvironmentSpec, path: Path, *, seed: int) -> None:
@@ -100,16 +125,17 @@ def save_gif(
     """
     stride = max(1, round(0.05 / period_s))
     height = round(width * frames[0].shape[0] / frames[0].shape[1])
-    images = [
-        Image.fromarray(frame).resize((width, height)).quantize(32) for frame in frames[::stride]
-    ]
-    buffer = io.BytesIO()
-    images[0].save(
-        buffer,
-        format="GIF",
-        save_all=True,
-        append_images=images[1:],
-        duration=max(20, round(period_s * stride * 1000)),
-        loop=0,
+    write_gif(
+        [Image.fromarray(frame).resize((width, height)) for frame in frames[::stride]],
+        path,
+        frame_ms=max(20, round(period_s * stride * 1000)),
+        colours=32,
     )
+
+
+def write_gif(pictures: Sequence[Image.Image], path: Path, *, frame_ms: int, colours: int) -> None:
+    """Write pictures as a GIF that repeats for ever, each shown for `frame_ms` milliseconds."""
+    first, *others = (picture.quantize(colours) for picture in pictures)
+    buffer = io.BytesIO()
+    first.save(buffer, format="GIF", save_all=True, append_images=others, duration=frame_ms, loop=0)
     write_whole(path, buffer.getvalue())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from nodes import Ros
+from nodes import IMAGE_MODEL, PICTURE, PICTURE_AND_POSITION, Ros
 
 from planet_ros.cli.supervisor import Supervisor
 
@@ -32,3 +33,19 @@ def ros(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ros]:
 def tiny_bundle(tiny_run: Path) -> str:
     """A bundle that was learned on the point mass."""
     return str(tiny_run / "model")
+
+
+@pytest.fixture(scope="session")
+def image_bundles(
+    tmp_path_factory: pytest.TempPathFactory, tiny_settings: Callable[..., Any]
+) -> dict[str, str]:
+    """Bundles that have seen little of each environment with images, by its id."""
+    from planet_ros.training.loop import train
+
+    bundles = {}
+    for environment in (PICTURE, PICTURE_AND_POSITION):
+        few = {"training.steps": 40, "training.random_steps": 20, "training.updates": 5}
+        folder = tmp_path_factory.mktemp("images") / "run"
+        train(tiny_settings(folder, {**IMAGE_MODEL, **few, **environment}))
+        bundles[environment["env_id"]] = str(folder / "model")
+    return bundles

@@ -8,13 +8,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSProfile
+from std_msgs.msg import Float64MultiArray
 
 from planet_ros.cli.supervisor import Supervisor
+from planet_ros.ros.messages import EVERY_STEP
 
 TEST_FOLDER = Path(__file__).resolve().parents[1]
 MODULES = {
@@ -23,6 +27,17 @@ MODULES = {
     "trainer": "planet_ros.ros.trainer_node",
 }
 ENVIRONMENT = {"env_id": "PlanetRosTest/PointMass-v0", "env_modules": ["tiny_environments"]}
+PICTURE = {**ENVIRONMENT, "env_id": "PlanetRosTest/Picture-v0"}
+PICTURE_AND_POSITION = {**ENVIRONMENT, "env_id": "PlanetRosTest/PictureAndPosition-v0"}
+IMAGE_MODEL: dict[str, Any] = {
+    "world_model.kind": "rssm",
+    "rssm.deterministic_size": 8,
+    "rssm.stochastic_size": 3,
+    "rssm.hidden_size": 8,
+    "rssm.image_hidden_size": 8,
+    "training.sequence_length": 5,
+}
+"""A small model of pictures."""
 
 
 class NodeProcess:
@@ -99,6 +114,11 @@ class Ros:
             logs = "\n".join(f"--- {p._log.name}\n{p.output}" for p in self._processes)
             pytest.fail(f"timed out; the nodes said:\n{logs}")
 
+    def spin(self, seconds: float = 0.4) -> None:
+        """Give the nodes time to do something, or nothing."""
+        until_s = time.monotonic() + seconds
+        self.until(lambda: time.monotonic() > until_s)
+
     def call(self, service_type: type, name: str, request: Any) -> Any:
         client = self.observer.create_client(service_type, name)
         self.until(client.service_is_ready)
@@ -113,3 +133,37 @@ class Ros:
         for process in self._processes:
             process.end()
         self._processes = []
+
+
+class Commander:
+    """Answers every observation with a constant, as a node that knows nothing of labels does."""
+
+    def __init__(self, ros: Ros, action: list[float]) -> None:
+        self.action, self.answering = action, True
+        self.observations: list[Float64MultiArray] = []
+        self.steps = ros.collect(Float64MultiArray, "step", EVERY_STEP)
+        self._publisher = ros.observer.create_publisher(Float64MultiArray, "commands", 1)
+        ros.observer.create_subscription(Float64MultiArray, "observation", self._answer, 10)
+
+    def _answer(self, message: Float64MultiArray) -> None:
+        self.observations.append(message)
+        if self.answering:
+            self._publisher.publish(Float64MultiArray(data=self.action))
+
+
+class Diagnostics:
+    """What the controller reports of itself."""
+
+    def __init__(self, ros: Ros) -> None:
+        self._messages = ros.collect(DiagnosticArray, "/diagnostics")
+
+    @property
+    def text(self) -> str:
+        """The newest message; empty before the first."""
+        return self._messages[-1].status[0].message if self._messages else ""
+
+    @property
+    def dropped(self) -> int:
+        """How many messages did not fit; 0 before the first report."""
+        values = self._messages[-1].status[0].values if self._messages else []
+        return int({item.key: item.value for item in values}.get("dropped_messages", 0))

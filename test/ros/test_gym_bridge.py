@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 
 import gymnasium
 import numpy as np
 import pytest
-from nodes import ENVIRONMENT, Ros
+from nodes import ENVIRONMENT, Commander, Ros
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
@@ -17,22 +18,6 @@ from std_srvs.srv import SetBool, Trigger
 from planet_ros.ros.messages import EVERY_STEP, read_step, read_vector, vector_message
 
 pytestmark = pytest.mark.ros
-
-
-class Commander:
-    """Answers every observation with a constant, as a node that knows nothing of labels does."""
-
-    def __init__(self, ros: Ros, action: list[float]) -> None:
-        self.action, self.answering = action, True
-        self.observations: list[Float64MultiArray] = []
-        self.steps = ros.collect(Float64MultiArray, "step", EVERY_STEP)
-        self._publisher = ros.observer.create_publisher(Float64MultiArray, "commands", 1)
-        ros.observer.create_subscription(Float64MultiArray, "observation", self._answer, 10)
-
-    def _answer(self, message: Float64MultiArray) -> None:
-        self.observations.append(message)
-        if self.answering:
-            self._publisher.publish(Float64MultiArray(data=self.action))
 
 
 def test_lock_step_reports_what_the_environment_does(ros: Ros) -> None:
@@ -109,14 +94,14 @@ def test_pause_single_step_and_reset(ros: Ros) -> None:
     ros.start("gym_bridge", ENVIRONMENT)
     ros.until(lambda: len(commander.steps) > 5)
     assert ros.call(SetBool, "gym_bridge/pause", SetBool.Request(data=True)).success
-    settle(ros)
+    ros.spin()
     count = len(commander.steps)
-    settle(ros)
+    ros.spin()
     assert len(commander.steps) == count
 
     assert ros.call(Trigger, "gym_bridge/single_step", Trigger.Request()).success
     ros.until(lambda: len(commander.steps) > count)
-    settle(ros)
+    ros.spin()
     assert len(commander.steps) - count in (1, 2)  # 2: a reset comes before the step
     count = len(commander.steps)
 
@@ -126,11 +111,6 @@ def test_pause_single_step_and_reset(ros: Ros) -> None:
     assert ros.call(SetBool, "gym_bridge/pause", SetBool.Request(data=False)).success
     ros.until(lambda: len(commander.steps) > count + 5)
     assert not ros.call(Trigger, "gym_bridge/single_step", Trigger.Request()).success
-
-
-def settle(ros: Ros, seconds: float = 0.4) -> None:
-    until_s = time.monotonic() + seconds
-    ros.until(lambda: time.monotonic() > until_s)
 
 
 def test_real_time_holds_the_last_command_and_then_applies_the_safe_one(ros: Ros) -> None:
@@ -164,10 +144,15 @@ def test_real_time_keeps_the_rate(ros: Ros, factor: float) -> None:
     ros.start("gym_bridge", {**ENVIRONMENT, **parameters})
     ros.until(lambda: len(commander.steps) > 5)
     first = len(arrived)
-    settle(ros, 2.0)
+    ros.spin(2.0)
     steps = [read_step(message) for message in commander.steps][-(len(arrived) - first) :]
     rate = sum(step.index > 0 for step in steps) / 2.0
     assert rate == pytest.approx(25 * factor, rel=0.15)
+
+
+def picture_called(name: str) -> dict[str, str]:
+    kwargs = json.dumps({"name": name})
+    return {"env_id": "PlanetRosTest/PictureAndPosition-v0", "env_kwargs": kwargs}
 
 
 @pytest.mark.parametrize(
@@ -175,7 +160,8 @@ def test_real_time_keeps_the_rate(ros: Ros, factor: float) -> None:
     [
         ({"env_id": "Pendulm-v1"}, "did you mean Pendulum-v1"),
         ({"env_id": "CartPole-v1"}, "found actions Discrete(2)"),
-        ({**ENVIRONMENT, "env_id": "PlanetRosTest/DictObservation-v0"}, "found observations Dict"),
+        ({**ENVIRONMENT, **picture_called("model")}, "image 'model': is the name of another topic"),
+        ({**ENVIRONMENT, **picture_called("my eye")}, "image 'my eye': cannot be the name of"),
         ({"bridge.mod": "real_time"}, "did you mean bridge.mode"),
         ({"bridge.real_time_factor": 0.0}, "0 < value"),
         ({"bridge.safe_command": [9.0]}, "bridge.safe_command: found [9.0]"),

@@ -19,7 +19,7 @@ from planet_ros.cli.main import main
 from planet_ros.config import Settings, load_settings, reference_markdown, save_settings
 from planet_ros.data import EpisodeStore
 
-COMMANDS = ["train", "evaluate", "export", "info", "config", "demo"]
+COMMANDS = ["train", "evaluate", "export", "imagine", "info", "config", "demo"]
 POINT_MASS = ["--env-id", "PlanetRosTest/PointMass-v0"]
 MODULES = ["--set", 'env_modules=["tiny_environments"]']
 
@@ -170,6 +170,27 @@ class TestBadInput:
     ) -> None:
         assert reason in fails("evaluate", "--model", tiny_run / "model", *arguments)
 
+    @pytest.mark.parametrize(
+        ("arguments", "reason"),
+        [
+            (["--context", "0"], "--context: found 0, expected at least 1"),
+            (["--steps", "0"], "--steps: found 0, expected at least 1"),
+            (["--samples", "-3"], "--samples: found -3, expected at least 1"),
+            (["--episode", "77"], "episode 77: not in"),
+            (["--context", "40"], "has 21 frames, expected at least 41"),
+        ],
+    )
+    def test_prediction_that_cannot_be_is_refused(
+        self, fails: Callable[..., str], tiny_run: Path, arguments: list[str], reason: str
+    ) -> None:
+        assert reason in fails("imagine", "--run", tiny_run, *arguments)
+        assert not (tiny_run / "imagined").exists()
+
+    def test_prediction_without_a_checkpoint_is_refused(
+        self, fails: Callable[..., str], tmp_path: Path
+    ) -> None:
+        assert f"{tmp_path}: holds no checkpoint" in fails("imagine", "--run", tmp_path)
+
     def test_unknown_section_of_settings_is_refused_with_the_closest(
         self, fails: Callable[..., str]
     ) -> None:
@@ -306,6 +327,42 @@ class TestEvaluate:
         with Image.open(gif) as picture:
             assert picture.format == "GIF"
             assert picture.n_frames > 5
+
+
+class TestImagine:
+    def test_json_is_the_last_line_and_names_what_was_written(
+        self, prints: Callable[..., str], tiny_run: Path, tmp_path: Path
+    ) -> None:
+        arguments = [
+            "--run",
+            tiny_run,
+            "--output",
+            tmp_path / "a",
+            "--episode",
+            "2",
+            "--steps",
+            "7",
+        ]
+        result = json.loads(prints("imagine", *arguments, "--json").splitlines()[-1])
+        assert set(result) == {"episode", "context", "steps", "files", "errors"}
+        assert (result["episode"], result["context"], result["steps"]) == (2, 5, 7)
+        assert result["files"] == [str(tmp_path / "a" / "episode-000002-curves.png")]
+        assert [errors["steps"] for errors in result["errors"]] == [1, 5, 7]
+        for errors in result["errors"]:
+            assert set(errors) == {"steps", "reward", "observation", "starts"}
+        with Image.open(result["files"][0]) as picture:
+            assert picture.format == "PNG"
+
+    def test_words_for_a_person_without_json(
+        self, prints: Callable[..., str], tiny_run: Path, tmp_path: Path
+    ) -> None:
+        run = tmp_path / "run"
+        shutil.copytree(tiny_run, run)
+        output = prints("imagine", "--run", run).splitlines()
+        assert output[0] == str(run / "imagined" / "episode-000005-curves.png")
+        assert output[1].startswith("episode 5: 5 frames seen, 16 predicted")
+        assert output[2].split() == ["steps", "reward", "observation", "starts"]
+        assert [line.split()[0] for line in output[3:]] == ["1", "5", "15", "16"]
 
 
 class TestOtherCommands:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from planet_ros.bundle.export import BundleExporter
-from planet_ros.bundle.runtime import Bundle, load_bundle
+from planet_ros.bundle.runtime import NO_IMAGES, Bundle, Images, load_bundle
 from planet_ros.config import ControllerSettings, PlannerSettings, WorldModelSettings
 from planet_ros.control.agent import Agent, BeliefModel
 from planet_ros.control.latency import Latency
@@ -91,14 +91,16 @@ class Watched:
     def initial_belief(self) -> Array:
         return self._model.initial_belief()
 
-    def observe(self, belief: Array, action: Array, observation: Array) -> Array:
+    def observe(
+        self, belief: Array, action: Array, observation: Array, images: Images = NO_IMAGES
+    ) -> Array:
         self.seen.append((belief.copy(), action.copy(), observation.copy()))
         self.entered.set()
         assert self.gate.wait(PATIENCE_S)
         here = self.error_at is None or np.array_equal(self.error_at, observation)
         if self.error is not None and here:
             raise self.error
-        result = self._model.observe(belief, action, observation)
+        result = self._model.observe(belief, action, observation, images)
         self.done += 1
         return result
 
@@ -115,11 +117,16 @@ class Rig:
     def __init__(self, bundle: Bundle, **values: Any) -> None:
         values = {"stale_timeout_s": STALE_S, **values}
         self.now = 100.0
+        self.lacking = ""
         self.ready = threading.Event()
         self.model = Watched(bundle.model)
         self.bundle = replace(bundle, model=self.model)  # type: ignore[arg-type]
         self.loop = ControlLoop(
-            ControllerSettings(**values), seed=SEED, clock=lambda: self.now, notify=self.ready.set
+            ControllerSettings(**values),
+            seed=SEED,
+            clock=lambda: self.now,
+            notify=self.ready.set,
+            lacking=lambda: self.lacking,
         )
         self.stamp_ns = 10**18
         # What the loop is expected to compute: an agent of its own that takes the same steps.
@@ -927,7 +934,7 @@ def test_safe_command_that_does_not_fit_the_first_model_is_an_error(
 
 
 def plan_of(actions: Any) -> Callable[..., Plan]:
-    return lambda self, observation: Plan(np.float32(actions), 0.0, 0.0, 1)
+    return lambda self, observation, images: Plan(np.float32(actions), 0.0, 0.0, 1)
 
 
 @pytest.mark.parametrize("name", ["timer", "lock_step"])
@@ -996,3 +1003,27 @@ def test_close_waits_for_the_plan_under_way(timer: Rig) -> None:
     closing.join(PATIENCE_S)
     assert done_when_closed == [1]
     assert not [thread for thread in threading.enumerate() if thread in timer.loop._thread._threads]
+
+
+# ── observations of several parts ────────────────────────────────────────────────────────────
+
+
+def test_safe_command_says_which_part_is_lacking(timer: Rig) -> None:
+    timer.lacking = "nothing new on 'image'"
+    reason = "no observation has arrived yet: nothing new on 'image'"
+    assert_command(timer.tick(), SAFE, Origin.SAFE, reason)
+    timer.step()
+    timer.now += 2 * STALE_S
+    assert_command(timer.tick(), SAFE, Origin.SAFE, f"limit {STALE_S:g} s: nothing new on 'image'")
+
+
+def test_newer_part_of_the_same_stamp_is_planned_with_after_the_plan_under_way(timer: Rig) -> None:
+    """A frame that arrives with an earlier stamp than the vector has: the newest stays that."""
+    timer.hold()
+    timer.observe(0.5, -1)
+    assert timer.tick() is None
+    timer.observe(0.25, 1, stamp_ns=timer.stamp_ns)
+    timer.finish()
+    timer.tick()
+    timer.finish()
+    np.testing.assert_array_equal([seen[2] for seen in timer.model.seen], [[0.5, -1], [0.25, 1]])

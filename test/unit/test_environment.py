@@ -44,7 +44,7 @@ def test_unknown_id_is_refused_with_the_closest_one() -> None:
     ("name", "part", "found", "advice"),
     [
         ("DiscreteActions", "actions", "Discrete(3)", "env_wrappers"),
-        ("DictObservation", "observations", "Dict(", "FlattenObservation"),
+        ("FloatPicture", "observations", "Box(0.0, 1.0, (8, 8, 1), float32)", "of uint8 height"),
         ("UnboundedActions", "actions", "[-inf -inf] to [inf inf]", "RescaleAction"),
     ],
 )
@@ -136,6 +136,62 @@ def test_wrapper_that_cannot_be_applied_is_refused(text: str, reason: str) -> No
     message = refusal(EnvironmentSpec("PlanetRosTest/PointMass-v0", wrappers=(text,)))
     assert "env_wrappers: " in message
     assert reason in message
+
+
+class TestObservation:
+    def test_vectors_of_a_dictionary_become_one(self) -> None:
+        made = environment("DictObservation")
+        assert (made.observation_size, made.images) == (2, {})
+        plain = environment("PointMass").reset(seed=3).observation
+        np.testing.assert_array_equal(made.reset(seed=3).observation, plain)
+
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_an_image_alone_is_called_image(self, channels: int) -> None:
+        made = environment("Picture", kwargs={"channels": channels})
+        assert (made.observation_size, made.images) == (0, {"image": (8, 8, channels)})
+        for take in (lambda: made.reset(seed=3), lambda: made.step(np.ones(2))):
+            step = take()
+            assert step.observation.shape == (0,)
+            assert step.images["image"].shape == (8, 8, channels)
+            np.testing.assert_array_equal(step.images["image"], tiny(made).picture())
+
+    def test_images_of_a_dictionary_keep_their_names_beside_the_vector(self) -> None:
+        made = environment("PictureAndPosition", kwargs={"name": "eye"})
+        assert (made.observation_size, made.images) == (2, {"eye": (8, 8, 1)})
+        step = made.reset(seed=3)
+        plain = environment("PointMass").reset(seed=3).observation
+        np.testing.assert_array_equal(step.observation, plain)
+        np.testing.assert_array_equal(step.images["eye"], tiny(made).picture())
+
+    def test_an_image_is_not_called_what_the_vector_is(self) -> None:
+        kwargs = {"name": "observation"}
+        message = refusal(EnvironmentSpec("PlanetRosTest/PictureAndPosition-v0", kwargs))
+        assert "found an image called 'observation' in the dictionary" in message
+        assert "expected another name, such as 'image'" in message
+
+    @pytest.mark.filterwarnings("ignore:.*:UserWarning:gymnasium")
+    def test_an_image_of_another_shape_than_promised_is_an_error(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = environment("Picture")
+        made.reset(seed=0)
+        monkeypatch.setattr(tiny(made), "picture", lambda: np.zeros((8, 4, 1), np.uint8))
+        with pytest.raises(
+            UserError, match=r"found image of shape \(8, 4, 1\) at step 1 .*8, 8, 1"
+        ):
+            made.step(np.zeros(2))
+
+
+def tiny(made: Environment) -> Any:
+    return made.gym.unwrapped
+
+
+def test_rendering_can_be_asked_for_twice() -> None:
+    """By env_kwargs, for what it sees, and by who makes a film of it."""
+    spec = EnvironmentSpec("PlanetRosTest/PointMass-v0", kwargs={"render_mode": "rgb_array"})
+    made = Environment(spec, render_mode="rgb_array")
+    made.reset(seed=0)
+    assert made.render().shape == (40, 40, 3)
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning:gymnasium")

@@ -15,11 +15,22 @@ from hypothesis.extra import numpy as hnp
 pytest.importorskip("rclpy")
 
 from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import Image
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 
 from planet_ros.data import Step
 from planet_ros.errors import UserError
-from planet_ros.ros.messages import read_step, read_vector, stamp_text, step_message, vector_message
+from planet_ros.ros.messages import (
+    check_image_topics,
+    image_message,
+    image_stamp_ns,
+    read_image,
+    read_step,
+    read_vector,
+    stamp_text,
+    step_message,
+    vector_message,
+)
 
 STAMPS = st.integers(min_value=0, max_value=2**63 - 1)
 """Of a clock in nanoseconds; today's is about 2**60, more than a float64 holds exactly."""
@@ -32,8 +43,8 @@ def vectors(**elements: Any) -> st.SearchStrategy[Any]:
 FINITE = vectors(allow_nan=False, allow_infinity=False)
 
 
-def over_the_wire(message: Float64MultiArray) -> Float64MultiArray:
-    return deserialize_message(serialize_message(message), Float64MultiArray)
+def over_the_wire(message: Any) -> Any:
+    return deserialize_message(serialize_message(message), type(message))
 
 
 @given(
@@ -243,3 +254,109 @@ def test_step_whose_sizes_do_not_add_up_is_refused(
 def test_message_of_nothing_is_no_step() -> None:
     with pytest.raises(UserError, match="no part"):
         read_step(Float64MultiArray())
+
+
+@given(
+    image=hnp.arrays(
+        np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3]))
+    ),
+    stamp_ns=st.integers(1, 2**31 * 10**9 - 1),
+)
+def test_image_comes_back_as_it_was_sent(image: Any, stamp_ns: int) -> None:
+    message = over_the_wire(image_message(image, stamp_ns))
+    height, width, channels = image.shape
+    assert (message.height, message.width, message.step) == (height, width, width * channels)
+    assert message.encoding == {1: "mono8", 3: "rgb8"}[channels]
+    np.testing.assert_array_equal(read_image(message), image)
+    assert read_image(message).dtype == np.uint8
+    assert image_stamp_ns(message) == stamp_ns
+
+
+def test_image_of_a_view_is_sent_in_its_order() -> None:
+    image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3).transpose(1, 0, 2)[:, :, ::-1]
+    np.testing.assert_array_equal(read_image(image_message(image, 0)), image)
+
+
+def test_image_without_a_stamp_has_none() -> None:
+    assert image_stamp_ns(Image()) is None
+
+
+RED, GREEN, BLUE = 11, 22, 33
+
+
+@pytest.mark.parametrize("padding", [0, 1, 5])
+@pytest.mark.parametrize(
+    ("encoding", "pixel", "expected"),
+    [
+        ("mono8", [RED], [RED]),
+        ("8UC1", [RED], [RED]),
+        ("rgb8", [RED, GREEN, BLUE], [RED, GREEN, BLUE]),
+        ("bgr8", [BLUE, GREEN, RED], [RED, GREEN, BLUE]),
+        ("8UC3", [BLUE, GREEN, RED], [RED, GREEN, BLUE]),
+        ("rgba8", [RED, GREEN, BLUE, 255], [RED, GREEN, BLUE]),
+        ("bgra8", [BLUE, GREEN, RED, 255], [RED, GREEN, BLUE]),
+    ],
+)
+def test_every_encoding_is_read_with_and_without_padding(
+    encoding: str, pixel: list[int], expected: list[int], padding: int
+) -> None:
+    # Each pixel differs from the others by its place.
+    place = 40 * np.arange(6).reshape(3, 2, 1)
+    rows = (place + pixel).astype(np.uint8).reshape(3, -1)
+    padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=99)
+    message = Image(height=3, width=2, step=padded.shape[1], encoding=encoding)
+    message.data = padded.tobytes() + b"more"
+    found = read_image(over_the_wire(message))
+    np.testing.assert_array_equal(found, (place + expected).astype(np.uint8))
+
+
+def damaged(**fields: Any) -> Image:
+    message = image_message(np.zeros((3, 2, 3), np.uint8), 5)
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("message", "found"),
+    [
+        (damaged(encoding="yuv422"), "found the encoding 'yuv422', expected one of ['mono8', "),
+        (damaged(encoding="mono16"), "found the encoding 'mono16'"),
+        (damaged(encoding=""), "found the encoding ''"),
+        (damaged(step=5), "found rows of 5 bytes (step), expected at least 6 for 2 pixels of rgb8"),
+        (damaged(step=0), "found rows of 0 bytes"),
+        (damaged(data=bytes(17)), "found 17 bytes of data, expected 18 (step × height)"),
+        (damaged(data=b""), "found 0 bytes of data"),
+        (damaged(step=7), "found 18 bytes of data, expected 21"),
+        (damaged(height=0), "found 0 × 2 pixels, expected at least 1 × 1"),
+        (damaged(width=0), "found 3 × 0 pixels"),
+        (damaged(height=2**32 - 1), "found 18 bytes of data, expected 25769803770"),
+        (Image(), "found the encoding ''"),
+    ],
+)
+def test_image_that_cannot_be_read_is_refused_with_the_reason(message: Image, found: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_image(over_the_wire(message))
+    assert str(caught.value).startswith("image: ")
+    assert found in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "found"),
+    [
+        ("step", 1, "image 'step': is the name of another topic"),
+        ("observation", 3, "image 'observation': is the name of another topic"),
+        ("joint_states", 3, "is the name of another topic"),
+        ("my eye", 1, "image 'my eye': cannot be the name of a topic"),
+        ("1st", 1, "cannot be the name of a topic"),
+        ("image", 4, "image 'image': found 4 channels, expected 1 (grey) or 3 (RGB)"),
+    ],
+)
+def test_image_that_cannot_have_a_topic_is_refused(name: str, channels: int, found: str) -> None:
+    with pytest.raises(UserError) as caught:
+        check_image_topics({"fine": (8, 8, 1), name: (8, 8, channels)})
+    assert found in str(caught.value)
+
+
+def test_images_may_be_called_as_topics_are() -> None:
+    check_image_topics({"image": (8, 8, 1), "camera/front": (8, 8, 3)})

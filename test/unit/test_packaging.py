@@ -132,6 +132,7 @@ def test_robots_half_is_small(arguments: dict[str, Any]) -> None:
     assert {name_of(item) for item in arguments["install_requires"]} == {
         "numpy",
         "onnxruntime",
+        "pillow",
         "pydantic",
     }
 

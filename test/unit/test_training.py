@@ -129,7 +129,7 @@ class TestRecords:
 
     def test_learning_curves_are_a_picture(self, tiny_run: Path) -> None:
         with Image.open(tiny_run / "learning_curves.png") as picture:
-            assert picture.size == (1200, 400)
+            assert picture.size == (1500, 400)
             assert len(picture.convert("RGB").getcolors(100_000)) > 10
 
     def test_manifest_tells_environment_experience_and_worth(self, tiny_run: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from planet_ros.environment import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
+from planet_ros.images import fit_image
 
 REPEAT = 'planet_ros.wrappers:ActionRepeat {"repeat": %d}'
 SELECT = 'planet_ros.wrappers:SelectObservation {"indices": %s}'
@@ -52,3 +53,67 @@ def test_selected_numbers_are_shown_alone() -> None:
 def test_arguments_that_do_not_fit_are_refused(wrapper: str) -> None:
     with pytest.raises(UserError, match="cannot be applied"):
         pendulum(wrapper)
+
+
+IMAGE = "planet_ros.wrappers:RenderedImage %s"
+RENDERED = {"render_mode": "rgb_array"}
+
+
+def rendered(*wrappers: str, env_id: str = "PlanetRosTest/PointMass-v0") -> Environment:
+    return Environment(EnvironmentSpec(env_id, RENDERED, ("tiny_environments",), wrappers))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_image_is_what_the_environment_renders(channels: int) -> None:
+    made = rendered(IMAGE % f'{{"size": 20, "channels": {channels}}}')
+    assert (made.observation_size, made.images) == (0, {"image": (20, 20, channels)})
+    for take in (lambda: made.reset(seed=1), lambda: made.step(np.ones(2))):
+        step = take()
+        frame = made.render()
+        assert frame.shape == (40, 40, 3)
+        expected = fit_image(frame, (20, 20, channels))
+        np.testing.assert_array_equal(step.images["image"], expected)
+        # One white pixel of 40 × 40 is a quarter of one of 20 × 20.
+        assert step.images["image"].max() == 64
+        assert np.count_nonzero(step.images["image"]) == channels
+
+
+def test_observation_can_be_kept_beside_the_image() -> None:
+    made = rendered(IMAGE % '{"size": 8, "channels": 1, "keep_observation": true}')
+    assert (made.observation_size, made.images) == (2, {"image": (8, 8, 1)})
+    plain = rendered()
+    np.testing.assert_array_equal(made.reset(seed=2).observation, plain.reset(seed=2).observation)
+    step, expected = made.step(np.ones(2)), plain.step(np.ones(2))
+    np.testing.assert_array_equal(step.observation, expected.observation)
+    assert step.reward == expected.reward
+    assert step.images["image"].any()
+
+
+def test_pendulum_is_seen_turning() -> None:
+    made = rendered(REPEAT % 2, IMAGE % '{"size": 32, "channels": 1}', env_id="Pendulum-v1")
+    assert made.step_period_s == pytest.approx(0.1)
+    first = made.reset(seed=0).images["image"]
+    step = made.step(np.ones(1))
+    assert step.environment_steps == 2
+    assert first.shape == (32, 32, 1)
+    assert first.max() == 255  # a white ground
+    assert (first < 200).sum() > 5  # and a rod on it
+    assert (first != step.images["image"]).sum() > 5
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "arguments", "found"),
+    [
+        ({}, "{}", "found render_mode None"),
+        (RENDERED, '{"channels": 4}', "and 4 channels"),
+        (RENDERED, '{"size": 0}', "size 0"),
+    ],
+)
+def test_image_that_cannot_be_rendered_is_refused(
+    kwargs: dict[str, str], arguments: str, found: str
+) -> None:
+    spec = EnvironmentSpec("Pendulum-v1", kwargs, wrappers=(IMAGE % arguments,))
+    with pytest.raises(UserError) as caught:
+        Environment(spec)
+    assert found in str(caught.value)
+    assert 'expected {"render_mode": "rgb_array"} in env_kwargs, size ≥ 1' in str(caught.value)

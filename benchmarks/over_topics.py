@@ -1,0 +1,122 @@
+"""What acting over ROS topics costs in return, against the same bundle in one process.
+
+The bundle runs whole episodes twice on the same starts, the i-th from ``reset(seed=seed + i)``:
+in this process, and in lock-step through a simulation and a controller in processes of their own,
+in a ROS domain of their own. The planner's random numbers are the same in the first episode and
+others in the next, so that two means agree up to their noise. The last line is one JSON object.
+
+    python benchmarks/over_topics.py --model runs/demo/model
+    python benchmarks/over_topics.py --model runs/demo/model --episodes 50 --seed 2000
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from planet_ros.bundle.runtime import Bundle, load_bundle
+from planet_ros.cli.demo import find_config, node_process, simulation_of
+from planet_ros.cli.supervisor import Record, Supervisor
+from planet_ros.environment import Environment
+from planet_ros.errors import UserError
+from planet_ros.training.evaluate import environment_of, evaluate
+
+
+def in_one_process(bundle: Bundle, episodes: int, seed: int) -> list[float]:
+    """Returns of the episodes."""
+    environment = Environment(environment_of(bundle))
+    try:
+        return evaluate(bundle, environment, episodes=episodes, seed=seed).returns
+    finally:
+        environment.close()
+
+
+def over_topics(bundle: Bundle, episodes: int, seed: int, logs: Path) -> Record:
+    """The same through bridge and controller."""
+    simulate = {
+        **simulation_of(bundle),
+        "seed": seed,
+        "bridge.mode": "lock_step",
+        "bridge.wait_for_learner": True,
+    }
+    act = {
+        "model": str(bundle.path.resolve()),
+        "seed": seed,
+        "controller.trigger": "observation",
+    }
+    config = find_config("pendulum.yaml")
+    with (
+        Supervisor() as supervisor,
+        node_process("gym_bridge", config, simulate, logs / "gym_bridge.log"),
+        node_process("controller", config, act, logs / "controller.log"),
+    ):
+        supervisor.activate("controller")
+        return supervisor.record_episodes(episodes, say=say)
+
+
+def measure(options: argparse.Namespace, logs: Path) -> dict[str, Any]:
+    bundle = load_bundle(options.model)
+    inside = in_one_process(bundle, options.episodes, options.seed)
+    record = over_topics(bundle, options.episodes, options.seed, logs)
+    mean = float(np.mean(inside))
+    return {
+        "episodes": options.episodes,
+        "mean_in_process": mean,
+        "mean_over_topics": record.mean,
+        "worst_in_process": min(inside),
+        "worst_over_topics": record.worst,
+        "difference_percent": round(100 * (record.mean - mean) / abs(mean), 2),
+        "tick_ms": record.tick_ms,
+        "returns_in_process": inside,
+        "returns_over_topics": record.returns,
+    }
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    options = _options()
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ["ROS_DOMAIN_ID"] = str(options.domain)
+    with tempfile.TemporaryDirectory() as logs:
+        try:
+            result = measure(options, Path(logs))
+        except UserError as error:
+            for log in sorted(Path(logs).glob("*.log")):
+                say(f"--- {log.name}\n{log.read_text(errors='replace')}")
+            say(f"error: {error}")
+            return 1
+    for name, value in result.items():
+        if not name.startswith("returns"):
+            print(f"{name + ':':20}{value}")
+    print(json.dumps(result))
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, required=True, help="folder of a bundle")
+    parser.add_argument("--episodes", type=int, default=20, help="of each kind (default: 20)")
+    parser.add_argument("--seed", type=int, default=2000, help="of the first start (default: 2000)")
+    parser.add_argument(
+        "--domain", type=int, default=1 + os.getpid() % 100, help="ROS_DOMAIN_ID (default: any)"
+    )
+    options = parser.parse_args()
+    if options.episodes < 1:
+        parser.error(f"--episodes: found {options.episodes}, expected at least 1")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
