@@ -106,9 +106,7 @@ class TestEpisode:
         ],
     )
     def test_images_that_do_not_fit_are_refused_by_name(self, frames: NDArray[Any]) -> None:
-        with pytest.raises(
-            ValueError, match=r"camera: found .* expected uint8"
-        ):
+        with pytest.raises(ValueError, match=r"camera: found .* expected uint8"):
             dataclasses.replace(numbered(0, 3), images={"camera": frames})
 
     def test_return_is_the_plain_sum_of_rewards(self) -> None:
