@@ -41,7 +41,13 @@ from planet_ros.models.objective import (
 )
 from planet_ros.models.parts import ACTIVATIONS, Dense, Head, spread
 from planet_ros.models.unroll import StepWeights, unroll
-from planet_ros.models.vision import DenseDecoder, DenseEncoder
+from planet_ros.models.vision import (
+    ConvolutionalDecoder,
+    ConvolutionalEncoder,
+    DenseDecoder,
+    DenseEncoder,
+    ImageScale,
+)
 
 
 class Rssm(WorldModel):
@@ -81,7 +87,7 @@ class Rssm(WorldModel):
         self.prior_hidden = Dense(context, hidden)
         self.prior_output = Dense(hidden, parameters)
         self.image_scales = nn.ModuleDict(
-            {name: _ImageScale(shape, settings.image_bits) for name, shape in shapes.images.items()}
+            {name: ImageScale(shape, settings.image_bits) for name, shape in shapes.images.items()}
         )
         encoders = {name: self._image_encoder(shape) for name, shape in shapes.images.items()}
         self.image_encoders = nn.ModuleDict(encoders)
@@ -121,16 +127,19 @@ class Rssm(WorldModel):
     reward_std: Tensor
     disagreement_noise: Tensor
 
-    def _image_encoder(self, shape: tuple[int, int, int]) -> DenseEncoder:
+    def _image_encoder(self, shape: tuple[int, int, int]) -> DenseEncoder | ConvolutionalEncoder:
         settings = self.settings
+        if settings.image_network == "convolutional":
+            return ConvolutionalEncoder(shape, self._activation)
         return DenseEncoder(
             shape, settings.image_hidden_size, settings.hidden_size, self._activation
         )
 
-    def _image_decoder(self, shape: tuple[int, int, int]) -> DenseDecoder:
-        return DenseDecoder(
-            self.belief_size, self.settings.image_hidden_size, shape, self._activation
-        )
+    def _image_decoder(self, shape: tuple[int, int, int]) -> DenseDecoder | ConvolutionalDecoder:
+        settings = self.settings
+        if settings.image_network == "convolutional":
+            return ConvolutionalDecoder(self.belief_size, shape, self._activation)
+        return DenseDecoder(self.belief_size, settings.image_hidden_size, shape, self._activation)
 
     def fit_normalization(self, episodes: Sequence[Episode]) -> None:
         """Take means and standard deviations of observations and rewards from data."""
@@ -144,7 +153,7 @@ class Rssm(WorldModel):
         ):
             buffer.copy_(torch.as_tensor(value, dtype=buffer.dtype))
         for name, scale in self.image_scales.items():
-            cast(_ImageScale, scale).fit([episode.images[name] for episode in episodes])
+            cast(ImageScale, scale).fit([episode.images[name] for episode in episodes])
 
     def observe(
         self,
@@ -249,7 +258,7 @@ class Rssm(WorldModel):
         else:
             observations = trajectories.new_zeros(*trajectories.shape[:2], 0)
         images = {
-            name: cast(_ImageScale, self.image_scales[name]).pixels(decoder(trajectories[0]))
+            name: cast(ImageScale, self.image_scales[name]).pixels(decoder(trajectories[0]))
             for name, decoder in self.image_decoders.items()
         }
         return Dream(observations[0], rewards[0], images, observations[1:], rewards[1:])
@@ -340,9 +349,9 @@ class Rssm(WorldModel):
             )
             total = total + masked_mean(error, seen)
         for name, frames in images.items():
-            decoded = self.image_decoders[name](features.transpose(0, 1))
-            error = gaussian_error(decoded.flatten(2), frames.flatten(2), self.settings.image_std)
-            total = total + masked_mean(error, seen.T)
+            decoder = cast("DenseDecoder | ConvolutionalDecoder", self.image_decoders[name])
+            squared = decoder.error(features.transpose(0, 1), frames, seen.T)
+            total = total + squared / (2 * self.settings.image_std**2 * seen.sum().clamp(min=1))
         return total
 
     def _filter(
@@ -470,44 +479,3 @@ class Rssm(WorldModel):
             return Gaussian(output, torch.ones_like(output))
         mean, raw = output.split(self.settings.stochastic_size, dim=-1)
         return Gaussian(mean, F.softplus(raw) + self.settings.min_std)
-
-
-class _ImageScale(nn.Module):
-    """Takes the mean image away, and measures in the spread of all pixels around it.
-
-    What never changes in the picture is then zero, and what does is as large as the numbers that
-    the other networks see.
-    """
-
-    def __init__(self, shape: tuple[int, int, int], bits: int) -> None:
-        super().__init__()
-        self._bits = bits
-        self.register_buffer("mean", torch.full(shape, 127.5))
-        self.register_buffer("factor", torch.ones(()) / 255)
-
-    mean: Tensor
-    factor: Tensor
-
-    def fit(self, episodes: Sequence[np.ndarray]) -> None:
-        """Take mean and spread from images (T, H, W, C) of several episodes."""
-        count = sum(len(frames) for frames in episodes)
-        mean = sum(frames.sum(axis=0, dtype=np.float64) for frames in episodes) / count
-        square = sum(float(np.square(frames - mean).sum()) for frames in episodes)
-        std = np.sqrt(square / count / mean.size)
-        self.mean.copy_(torch.as_tensor(mean, dtype=self.mean.dtype))
-        self.factor.fill_(1 / max(std, 1.0))
-
-    def forward(self, frames: Tensor, within: Tensor | float) -> Tensor:
-        """Images (…, H, W, C) uint8 as numbers around zero.
-
-        With less than 8 bits a pixel is taken to lie `within` (0 to 1) the step that they resolve.
-        """
-        levels = frames.float()
-        if self._bits < 8:
-            step = 2.0 ** (8 - self._bits)
-            levels = (torch.floor(levels * (1 / step)) + within) * step
-        return (levels - self.mean) * self.factor
-
-    def pixels(self, numbers: Tensor) -> Tensor:
-        """The images (…, H, W, C) uint8 that numbers around zero stand for."""
-        return (numbers / self.factor + self.mean).round().clamp(0, 255).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""Encoders and decoders of images: dense ones for small images, PlaNet's convolutions for 64 × 64.
+"""Networks for images: dense ones for small images, PlaNet's convolutions for 64 × 64.
 
 Images are (…, height, width, channels) as they come from a camera; numbers are around zero.
 
@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -32,6 +33,53 @@ _SIDE = 64
 
 _FRAMES = 100
 """Frames at a time: enough for efficient products, and few enough for the cache."""
+
+
+class ImageScale(nn.Module):
+    """Takes the mean image away, and measures in the spread of all pixels around it.
+
+    What never changes in the picture is then zero, and what does is as large as the numbers that
+    the other networks see.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], bits: int) -> None:
+        """Start with the middle of the range as the mean; see `fit`.
+
+        Args:
+            shape: Of the images, (H, W, C).
+            bits: That are kept of each pixel, 1 to 8.
+        """
+        super().__init__()
+        self._bits = bits
+        self.register_buffer("mean", torch.full(shape, 127.5))
+        self.register_buffer("factor", torch.ones(()) / 255)
+
+    mean: Tensor
+    factor: Tensor
+
+    def fit(self, episodes: Sequence[np.ndarray]) -> None:
+        """Take mean and spread from images (T, H, W, C) of several episodes."""
+        count = sum(len(frames) for frames in episodes)
+        mean = sum(frames.sum(axis=0, dtype=np.float64) for frames in episodes) / count
+        square = sum(float(np.square(frames - mean).sum()) for frames in episodes)
+        std = np.sqrt(square / count / mean.size)
+        self.mean.copy_(torch.as_tensor(mean, dtype=self.mean.dtype))
+        self.factor.fill_(1 / max(std, 1.0))
+
+    def forward(self, frames: Tensor, within: Tensor | float) -> Tensor:
+        """Images (…, H, W, C) uint8 as numbers around zero.
+
+        With less than 8 bits a pixel is taken to lie `within` (0 to 1) the step that they resolve.
+        """
+        levels = frames.float()
+        if self._bits < 8:
+            step = 2.0 ** (8 - self._bits)
+            levels = (torch.floor(levels * (1 / step)) + within) * step
+        return (levels - self.mean) * self.factor
+
+    def pixels(self, numbers: Tensor) -> Tensor:
+        """The images (…, H, W, C) uint8 that numbers around zero stand for."""
+        return (numbers / self.factor + self.mean).round().clamp(0, 255).to(torch.uint8)
 
 
 def squared_error(decoded: Tensor, images: Tensor) -> Tensor:
