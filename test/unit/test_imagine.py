@@ -165,18 +165,24 @@ class TestDream:
         expected = data.mean(axis=0) + np.array([0, data[:, 1].std()])
         np.testing.assert_allclose(dream.observation[5], expected, rtol=1e-3)
 
-    def test_images_are_levels_of_the_camera(self) -> None:
-        model, episode = rssm(CAMERA), random_episode(images=CAMERA)
+    @pytest.mark.parametrize(
+        ("network", "shape"), [("dense", (5, 4, 3)), ("convolutional", (64, 64, 3))]
+    )
+    def test_images_are_levels_of_the_camera(
+        self, network: str, shape: tuple[int, int, int]
+    ) -> None:
+        camera = {"camera": shape}
+        model, episode = rssm(camera, image_network=network), random_episode(images=camera)
         frames = torch.from_numpy(episode.images["camera"])
         scale: Any = model.image_scales["camera"]
         assert torch.equal(scale.pixels(scale(frames, 0.5)), frames)
-        assert scale.pixels(torch.full((5, 4, 3), 1e6)).unique().tolist() == [255]
-        assert scale.pixels(torch.full((5, 4, 3), -1e6)).unique().tolist() == [0]
+        assert scale.pixels(torch.full(shape, 1e6)).unique().tolist() == [255]
+        assert scale.pixels(torch.full(shape, -1e6)).unique().tolist() == [0]
         with torch.no_grad():
             dream = model.dream(
                 believed(model, episode, 0), torch.from_numpy(episode.action), samples=2
             )
-        assert dream.images["camera"].shape == (12, 5, 4, 3)
+        assert dream.images["camera"].shape == (12, *shape)
         assert dream.images["camera"].dtype == torch.uint8
 
 

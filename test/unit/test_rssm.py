@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -439,24 +440,29 @@ class TestAblations:
         torch.testing.assert_close(gradients[0][0], gradients[1][0])
 
 
-CAMERA = (4, 5, 3)
+CAMERAS = {
+    "dense": {"camera": (4, 5, 3), "wrist": (2, 2, 1)},
+    "convolutional": {"camera": (64, 64, 1)},
+}
+"""Images that each kind of network takes."""
 
 
-def seeing(observation: int = 3, **settings: Any) -> Rssm:
+def seeing(observation: int = 3, network: str = "dense", **settings: Any) -> Rssm:
     small = {"deterministic_size": 7, "stochastic_size": 4, "hidden_size": 9, **settings}
-    small.setdefault("image_hidden_size", 11)
-    shapes = Shapes(observation, LOW, HIGH, {"camera": CAMERA, "wrist": (2, 2, 1)})
-    return Rssm(shapes, RssmSettings(**small))
+    small |= {"image_hidden_size": 11, "image_network": network}
+    return Rssm(Shapes(observation, LOW, HIGH, CAMERAS[network]), RssmSettings(**small))
 
 
-def seen_episode(rng: np.random.Generator, steps: int = 200, observation: int = 3) -> Episode:
+def seen_episode(
+    rng: np.random.Generator, steps: int = 200, observation: int = 3, network: str = "dense"
+) -> Episode:
     episode = random_episode(rng, steps)
     return dataclasses.replace(
         episode,
         observation=episode.observation[:, :observation],
         images={
             name: rng.integers(256, size=(steps + 1, *shape), dtype=np.uint8)
-            for name, shape in (("camera", CAMERA), ("wrist", (2, 2, 1)))
+            for name, shape in CAMERAS[network].items()
         },
     )
 
@@ -466,11 +472,14 @@ def images_at(episode: Episode, step: int) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("observation", [0, 3])
+@pytest.mark.parametrize("network", CAMERAS)
 class TestImages:
-    def test_filter_is_the_training_path_without_noise(self, observation: int) -> None:
+    def test_filter_is_the_training_path_without_noise(
+        self, network: str, observation: int
+    ) -> None:
         rng = np.random.default_rng(0)
-        model = seeing(observation)
-        episodes = [seen_episode(rng, 6, observation) for _ in range(3)]
+        model = seeing(observation, network)
+        episodes = [seen_episode(rng, 6, observation, network) for _ in range(3)]
         model.fit_normalization(episodes)
         batch = batch_of(episodes)
         with torch.no_grad():
@@ -496,41 +505,42 @@ class TestImages:
                     action = batch.action[sequence, min(step, 5)]
 
     def test_reconstruction_is_scored_in_units_of_the_spread_of_all_pixels(
-        self, observation: int
+        self, network: str, observation: int
     ) -> None:
         rng = np.random.default_rng(0)
-        model = seeing(observation, image_std=2.0, observation_std=0.5)
-        episodes = [seen_episode(rng, 6, observation) for _ in range(3)]
+        model = seeing(observation, network, image_std=2.0, observation_std=0.5)
+        episodes = [seen_episode(rng, 6, observation, network) for _ in range(3)]
         model.fit_normalization(episodes)
         for decoder in [*model.image_decoders.values(), *([model.decoder] if observation else [])]:
             for weight in decoder.parameters():
                 weight.data.zero_()
         _, metrics = model.loss(batch_of(episodes), 1)
         # What says nothing of a picture errs by one spread for each of its numbers.
-        expected = (4 * 5 * 3 + 2 * 2 * 1) / 2 / 2.0**2 + observation / 2 / 0.5**2
+        numbers = sum(math.prod(shape) for shape in CAMERAS[network].values())
+        expected = numbers / 2 / 2.0**2 + observation / 2 / 0.5**2
         assert float(metrics["observation_loss"]) == pytest.approx(expected, rel=1e-3)
 
-    def test_every_weight_learns(self, observation: int) -> None:
+    def test_every_weight_learns(self, network: str, observation: int) -> None:
         rng = np.random.default_rng(0)
-        model = seeing(observation)
-        episodes = [seen_episode(rng, 6, observation) for _ in range(3)]
+        model = seeing(observation, network)
+        episodes = [seen_episode(rng, 6, observation, network) for _ in range(3)]
         model.fit_normalization(episodes)
         model.loss(batch_of(episodes), 1)[0].backward()
         for name, weight in model.named_parameters():
             assert weight.grad is not None and weight.grad.abs().max() > 0, name
 
     def test_graphs_say_what_torch_says_after_the_weights_were_replaced(
-        self, observation: int, tmp_path: Path
+        self, network: str, observation: int, tmp_path: Path
     ) -> None:
         rng = np.random.default_rng(0)
-        model = seeing(observation, image_bits=5)
+        model = seeing(observation, network, image_bits=5)
         exporter = BundleExporter(model, 4)
-        model.fit_normalization([seen_episode(rng, 50, observation)])
+        model.fit_normalization([seen_episode(rng, 50, observation, network)])
         with torch.no_grad():
             for weight in model.parameters():
                 weight.mul_(1.5)
         observe = TestExport.session(exporter, "observe", model)
-        episode = seen_episode(rng, 50, observation)
+        episode = seen_episode(rng, 50, observation, network)
         belief, torch_belief = np.zeros(model.belief_size, np.float32), model.initial_belief()
         with torch.no_grad():
             for step in range(50):
