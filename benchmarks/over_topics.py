@@ -2,8 +2,8 @@
 
 The bundle runs whole episodes twice on the same starts, the i-th from ``reset(seed=seed + i)``:
 in this process, and in lock-step through a simulation and a controller in processes of their own,
-in a ROS domain of their own. The planner's random numbers are the same in the first episode and
-others in the next, so that two means agree up to their noise. The last line is one JSON object.
+in a ROS domain of their own. The planner's random numbers are the same, so that the returns are
+too unless something was lost or came late. The last line is one JSON object.
 
     python benchmarks/over_topics.py --model runs/demo/model
     python benchmarks/over_topics.py --model runs/demo/model --episodes 50 --seed 2000

@@ -12,6 +12,8 @@ machine does falls on both alike: compare the ratio, and not the seconds.
 
     git clone https://github.com/Kaixhin/PlaNet /tmp/reference
     python benchmarks/update.py --reference /tmp/reference --threads 2
+
+With --ablate ours takes turns with itself without each of the arrangements of the convolutions.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ import importlib.util
 import json
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -34,7 +38,7 @@ from torch.nn import functional as F
 
 from planet_ros.config import Settings, load_settings
 from planet_ros.environment import Environment, EnvironmentSpec
-from planet_ros.models import Shapes
+from planet_ros.models import Shapes, vision
 from planet_ros.models.contract import TorchBatch
 from planet_ros.training.learner import make_model
 
@@ -55,6 +59,8 @@ def main() -> None:
     size = options.batch or settings.training.batch_size
     observations = options.length or settings.training.sequence_length
     cases = {"ours": our_update(settings, shapes, size, observations)}
+    if options.ablate:
+        cases |= {name: patched(patch, cases["ours"]) for name, patch in ablations().items()}
     if options.reference:
         models = _models_of(options.reference)
         cases["reference"] = reference_update(models, size, observations)
@@ -63,11 +69,12 @@ def main() -> None:
     print_machine()
     print(
         f"{options.config or 'PlaNet'}: {size} sequences of {observations} observations, "
-        f"{options.threads} threads, {options.rounds} rounds\n\n| | median s | min s |\n"
-        "| --- | --- | --- |"
+        f"{options.threads} threads, {options.rounds} rounds\n\n"
+        "| | median s | min s | relative |\n| --- | --- | --- | --- |"
     )
     for name, values in times.items():
-        print(f"| {name} | {np.median(values):.3f} | {min(values):.3f} |")
+        ratio = np.median(np.divide(values, times["ours"]))
+        print(f"| {name} | {np.median(values):.3f} | {min(values):.3f} | {ratio:.2f} |")
     result: dict[str, Any] = {
         "batch": size,
         "length": observations,
@@ -137,6 +144,60 @@ def our_update(
 
 def _frames(*shape: int) -> Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8)
+
+
+# ── ours without … ─────────────────────────────────────────────────────────────────────────────
+
+
+def ablations() -> dict[str, dict[Any, dict[str, Any]]]:
+    """What to put in place of the arrangements that `planet_ros.models.vision` describes."""
+
+    def encode_channels_first(encoder: Any, frames: Tensor) -> Tensor:
+        hidden = frames.permute(0, 3, 1, 2).contiguous()
+        for layer in encoder._layers:
+            hidden = encoder._activation(layer(hidden))
+        return hidden.flatten(1)
+
+    def spread_in_two_layers(decoder: Any, features: Tensor) -> Tensor:
+        hidden = decoder._dense(features).reshape(-1, 1024, 1, 1)
+        return decoder._first(hidden).permute(0, 2, 3, 1)
+
+    def doubled_by_the_library(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return F.conv_transpose2d(inputs, weight, bias, stride=2)
+
+    all_at_once = {vision: {"_FRAMES": 10**9}}
+    gradient_apart = {vision.ConvolutionalDecoder: {"error": vision.DenseDecoder.error}}
+    channels_first = {vision.ConvolutionalEncoder: {"_encode": encode_channels_first}}
+    two_layers = {vision.ConvolutionalDecoder: {"_spread": spread_in_two_layers}}
+    library = {vision._Doubling: {"apply": doubled_by_the_library}}
+    return {
+        "all frames at once": all_at_once,
+        "the error's gradient apart": gradient_apart,
+        "encoder's channels first": channels_first,
+        "decoder's first two layers apart": two_layers,
+        "the library's last layer": library,
+        "none of these": {
+            **all_at_once,
+            **channels_first,
+            **library,
+            vision.ConvolutionalDecoder: {
+                **gradient_apart[vision.ConvolutionalDecoder],
+                **two_layers[vision.ConvolutionalDecoder],
+            },
+        },
+    }
+
+
+def patched(patch: dict[Any, dict[str, Any]], update: Callable[[], object]) -> Callable[[], object]:
+    """The update with other values for some attributes of modules and classes."""
+
+    def changed() -> None:
+        with ExitStack() as stack:
+            for target, values in patch.items():
+                stack.enter_context(mock.patch.multiple(target, **values))
+            update()
+
+    return changed
 
 
 # ── the reference ────────────────────────────────────────────────────────────────────────────
@@ -218,6 +279,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--config", type=Path, help="a preset in place of PlaNet's sizes")
     parser.add_argument("--reference", type=Path, help="checkout of Kaixhin/PlaNet to compare with")
+    parser.add_argument(
+        "--ablate", action="store_true", help="also without each arrangement of the convolutions"
+    )
     parser.add_argument("--threads", type=int, default=1, help="of torch (default: 1)")
     parser.add_argument("--batch", type=int, help="sequences (default: PlaNet's 50, the preset's)")
     parser.add_argument(

@@ -48,6 +48,7 @@ class _Vector:
     values: NDArray[np.float32]
     stamp_ns: int
     received_s: float
+    episode: int | None
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Assembly:
         received_s: float,
         *,
         first: bool = False,
+        episode: int | None = None,
     ) -> Observation | None:
         """Take in a vector, or its label alone.
 
@@ -96,6 +98,7 @@ class Assembly:
             stamp_ns: On the source's clock; None where it does not say.
             received_s: When it arrived, on the steady clock.
             first: It is the first of an episode.
+            episode: Number of that, where the source says.
 
         Returns:
             The observation that it completes, repeats or renews; None while a part is missing.
@@ -108,7 +111,8 @@ class Assembly:
         before, since_s = self._vector, received_s
         if self._together and before is not None and before.stamp_ns == stamp_ns:
             since_s = before.received_s  # repeated: what is lacking has been so since the first
-        self._vector = _Vector(values if self._takes_vector else _NO_VECTOR, stamp_ns, since_s)
+        values = values if self._takes_vector else _NO_VECTOR
+        self._vector = _Vector(values, stamp_ns, since_s, episode)
         return self._observation(received_s, stamp_ns if first else None)
 
     def take_image(
@@ -176,4 +180,5 @@ class Assembly:
             stamp_ns=max(stamps) if first_stamp_ns is None else first_stamp_ns,
             first=first,
             images=_LazyImages({name: self._images[name].decode for name in self._image_names}),
+            episode=None if self._vector is None else self._vector.episode,
         )

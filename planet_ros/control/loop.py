@@ -47,6 +47,7 @@ class Observation:
         stamp_ns: When it was true, on the source's clock; the command that answers it bears it.
         first: It is the first of an episode: whatever was believed before does not hold.
         images: (height, width, channels) uint8 each.
+        episode: Number of the episode, where the source says.
     """
 
     vector: Array
@@ -54,6 +55,7 @@ class Observation:
     stamp_ns: int
     first: bool = False
     images: Images = field(default_factory=dict)
+    episode: int | None = None
 
 
 class Origin(enum.Enum):
@@ -131,7 +133,7 @@ class ControlLoop:
 
         Args:
             settings: Trigger, limits of age and number.
-            seed: Of the planner.
+            seed: Of the planner; in episode i that many more, where the source numbers episodes.
             clock: Steady clock in seconds.
             notify: Called from the planning thread when a plan is ready.
             exploration_noise: See `Agent`.
@@ -353,11 +355,17 @@ class ControlLoop:
         if agent is None or observation is None:
             return
         if self._forget:
-            agent.reset()
+            agent.reset(self._episode_seed(observation))
             self._forget = False
         future = self._thread.submit(self._timed_plan, agent, observation)
         self._job = _Job(observation, self._tick, future)
         future.add_done_callback(lambda _: self._notify())
+
+    def _episode_seed(self, observation: Observation) -> int | None:
+        """That of the episode that begins, as in training and evaluation; None if none does."""
+        if not observation.first or observation.episode is None:
+            return None
+        return self._seed + observation.episode
 
     def _timed_plan(self, agent: Agent, observation: Observation) -> tuple[Plan, float]:
         began = self._clock()

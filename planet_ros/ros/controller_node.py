@@ -238,10 +238,13 @@ class ControllerNode(RobustLifecycleNode):
                 f"an observation: found {vector.values.tolist()}, expected {size} finite numbers"
             )
             return
-        first = vector.tags.get("index") == "0"
         try:
             observation = self._assembly.take_vector(
-                vector.values, vector.stamp_ns, received_s, first=first
+                vector.values,
+                vector.stamp_ns,
+                received_s,
+                first=vector.count("index") == 0,
+                episode=vector.count("episode"),
             )
         except UserError as error:
             self._drop(str(error))

@@ -13,6 +13,7 @@ this, such as ros2_control's forward_command_controller, reads ``data`` alone.
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -109,6 +110,11 @@ class Vector:
     values: NDArray[np.float32]
     stamp_ns: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    def count(self, key: str) -> int | None:
+        """The natural number of a pair; None where it is missing or is none."""
+        text = self.tags.get(key, "")
+        return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def vector_message(

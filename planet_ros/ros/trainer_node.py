@@ -139,9 +139,8 @@ class TrainerNode(Node):
         if not self._session.random or self._session.finished:
             return
         observation = read_vector(message)
-        try:
-            episode, index = int(observation.tags["episode"]), int(observation.tags["index"])
-        except (KeyError, ValueError):  # a source that does not count its episodes
+        episode, index = observation.count("episode"), observation.count("index")
+        if episode is None or index is None:  # a source that does not count its episodes
             episode, index = self._session.learner.episodes, self._session.steps
         action = self._session.random_action(episode, index)
         self._commands.publish(vector_message("action", action, observation.stamp_ns or 0))

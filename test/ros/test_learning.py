@@ -12,6 +12,8 @@ from nodes import ENVIRONMENT, NodeProcess, Ros
 
 from planet_ros.bundle.runtime import load_bundle
 from planet_ros.data import EpisodeStore
+from planet_ros.environment import Environment
+from planet_ros.training.evaluate import environment_of, evaluate
 from planet_ros.training.run import RunFolder
 
 pytestmark = pytest.mark.ros
@@ -64,8 +66,9 @@ def test_the_loop_learns_what_random_play_cannot_do(ros: Ros, tmp_path: Path) ->
     assert all(episode.truncated and not episode.terminated for episode in episodes)
     random = [episode.total_reward for episode in episodes[:5]]
 
-    ros.start("gym_bridge", {**ENVIRONMENT, **LOCK_STEP, "seed": HELD_OUT_SEED})
-    ros.start("controller", {"model": str(run.bundle), "controller.trigger": "observation"})
+    seed = {"seed": HELD_OUT_SEED}
+    ros.start("gym_bridge", {**ENVIRONMENT, **LOCK_STEP, **seed})
+    ros.start("controller", {"model": str(run.bundle), "controller.trigger": "observation", **seed})
     ros.activate_controller()
     record = ros.supervisor.record_episodes(EPISODES, say=lambda text: None)
     assert len(record.returns) == EPISODES
@@ -74,6 +77,12 @@ def test_the_loop_learns_what_random_play_cannot_do(ros: Ros, tmp_path: Path) ->
     assert record.worst > -4.0
     assert record.worst > max(random)
     assert set(record.tick_ms) == {"p50", "p99", "max"}
+
+    bundle = load_bundle(run.bundle)
+    environment = Environment(environment_of(bundle))
+    in_one_process = evaluate(bundle, environment, episodes=EPISODES, seed=HELD_OUT_SEED)
+    environment.close()
+    assert record.returns == pytest.approx(in_one_process.returns, abs=1e-5)
 
 
 @pytest.mark.parametrize("update_every_steps", [0, 30])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,9 +24,9 @@ class Source:
         self.now_s = 100.0
         self.decoded: list[int] = []
 
-    def vector(self, stamp_ns: int | None, *, first: bool = False) -> Observation | None:
+    def vector(self, stamp_ns: int | None, **fields: Any) -> Observation | None:
         self.now_s += 1
-        return self.assembly.take_vector(NUMBERS, stamp_ns, self.now_s, first=first)
+        return self.assembly.take_vector(NUMBERS, stamp_ns, self.now_s, **fields)
 
     def image(self, value: int, stamp_ns: int | None, name: str = "left") -> Observation | None:
         def decode() -> NDArray[np.uint8]:
@@ -130,9 +131,10 @@ class TestTogether:
     def test_label_is_waited_for_where_there_are_no_numbers(self) -> None:
         source = together("left", vector=False)
         assert source.image(1, 10) is None
-        observation = source.vector(10, first=True)
+        observation = source.vector(10, first=True, episode=4)
         assert values(observation) == {"left": 1}
         assert observation is not None and observation.first
+        assert observation.episode == 4
         assert observation.vector.shape == (0,)
 
     def test_part_without_a_stamp_is_refused(self) -> None:

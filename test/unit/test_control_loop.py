@@ -136,10 +136,10 @@ class Rig:
         self.loop.use(self.bundle)
         return self
 
-    def observation(self, *vector: float, stamp_ns: int | None = None, first: bool = False) -> Any:
+    def observation(self, *vector: float, stamp_ns: int | None = None, **fields: Any) -> Any:
         """The next observation, a period later than the one before unless its stamp is given."""
         self.stamp_ns = self.stamp_ns + int(PERIOD_S * 1e9) if stamp_ns is None else stamp_ns
-        return Observation(np.float32(vector or (0.5, -1)), self.now, self.stamp_ns, first=first)
+        return Observation(np.float32(vector or (0.5, -1)), self.now, self.stamp_ns, **fields)
 
     def observe(self, *vector: float, **fields: Any) -> Command | None:
         return self.loop.observe(self.observation(*vector, **fields))
@@ -721,6 +721,21 @@ def test_repeated_observation_gets_the_same_answer_without_another_plan(lock_ste
     lock_step.twin.act(np.float32([1, 2]))
     expected = lock_step.twin.act(np.float32([3, 4])).actions[0]
     assert_command(lock_step.answer(3, 4), expected, Origin.PLAN, "")
+
+
+@pytest.mark.parametrize("episode", [0, 7, None])
+def test_episode_of_a_number_has_the_random_numbers_of_its_own(
+    lock_step: Rig, episode: int | None
+) -> None:
+    """So that it comes out as when the same bundle is evaluated, whatever was before it."""
+    for vector in ((1, 1), (2, 2)):
+        lock_step.answer(*vector)
+        lock_step.twin.act(np.float32(vector))
+    lock_step.twin.reset(None if episode is None else SEED + episode)
+    for index, vector in enumerate(((0.5, 2), (1, -1))):
+        expected = lock_step.twin.act(np.float32(vector)).actions[0]
+        command = lock_step.answer(*vector, first=index == 0, episode=episode)
+        assert_command(command, expected, Origin.PLAN, "")
 
 
 def test_observation_repeated_while_it_is_planned_for_gets_one_answer(lock_step: Rig) -> None:

@@ -21,6 +21,7 @@ from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 from planet_ros.data import Step
 from planet_ros.errors import UserError
 from planet_ros.ros.messages import (
+    Vector,
     check_image_topics,
     image_message,
     image_stamp_ns,
@@ -116,6 +117,24 @@ def test_stamp_is_read_from_any_label_or_is_none(label: str, stamp_ns: int | Non
     vector = read_vector(message)
     assert vector.stamp_ns == stamp_ns
     np.testing.assert_array_equal(vector.values, [1])
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("0", 0),
+        ("17", 17),
+        ("", None),
+        ("-1", None),
+        ("1.0", None),
+        ("\u0663", None),
+        ("9" * 99, None),
+    ],
+)
+def test_count_is_a_natural_number_or_none(text: str, count: int | None) -> None:
+    vector = Vector(np.zeros(1, np.float32), tags={"episode": text})
+    assert vector.count("episode") == count
+    assert vector.count("index") is None
 
 
 @given(st.text("observation stamp=.-+_:e\n0123456789\u0663", max_size=30))
