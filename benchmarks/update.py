@@ -162,24 +162,18 @@ def ablations() -> dict[str, dict[Any, dict[str, Any]]]:
         hidden = decoder._dense(features).reshape(-1, 1024, 1, 1)
         return decoder._first(hidden).permute(0, 2, 3, 1)
 
-    def doubled_by_the_library(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return F.conv_transpose2d(inputs, weight, bias, stride=2)
-
     all_at_once = {vision: {"_FRAMES": 10**9}}
     gradient_apart = {vision.ConvolutionalDecoder: {"error": vision.DenseDecoder.error}}
     channels_first = {vision.ConvolutionalEncoder: {"_encode": encode_channels_first}}
     two_layers = {vision.ConvolutionalDecoder: {"_spread": spread_in_two_layers}}
-    library = {vision._Doubling: {"apply": doubled_by_the_library}}
     return {
         "all frames at once": all_at_once,
         "the error's gradient apart": gradient_apart,
         "encoder's channels first": channels_first,
         "decoder's first two layers apart": two_layers,
-        "the library's last layer": library,
         "none of these": {
             **all_at_once,
             **channels_first,
-            **library,
             vision.ConvolutionalDecoder: {
                 **gradient_apart[vision.ConvolutionalDecoder],
                 **two_layers[vision.ConvolutionalDecoder],

@@ -8,7 +8,7 @@ update; docs/performance.md has the figures:
 - What the layers see is the image as it lies in memory, channels last.
 - A few frames go through at a time, in the cache and in memory that is used again.
 - The decoder's error is computed together with its gradient, so that no layer's output is kept.
-- The decoder's first two layers are one product, and its last is a convolution without a stride.
+- The decoder's first two layers are one product.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
-from torch.nn.grad import conv2d_weight
 
 from planet_ros.errors import UserError
 from planet_ros.models.parts import Activation, Dense, Head
@@ -187,9 +185,9 @@ class ConvolutionalDecoder(nn.Module):
             (
                 nn.ConvTranspose2d(128, 64, kernel_size=5, stride=2),
                 nn.ConvTranspose2d(64, 32, kernel_size=6, stride=2),
+                nn.ConvTranspose2d(32, shape[-1], kernel_size=6, stride=2),
             )
         )
-        self._last = nn.ConvTranspose2d(32, shape[-1], kernel_size=6, stride=2)
 
     def forward(self, features: Tensor) -> Tensor:
         """Decode."""
@@ -208,15 +206,13 @@ class ConvolutionalDecoder(nn.Module):
             images: (…, 64, 64, C) that should come out.
             weight: (…), what each image counts.
         """
-        layers = (*self._layers, self._last)
-        parameters = [value for layer in layers for value in layer.parameters()]
         return _Error.apply(
             self._decode,
             torch.is_grad_enabled(),
             images.reshape(-1, *self._shape),
             weight.reshape(-1),
             self._spread(features),
-            *(value for value in parameters if value.requires_grad),
+            *(value for value in self._layers.parameters() if value.requires_grad),
         )
 
     def _spread(self, features: Tensor) -> Tensor:
@@ -232,40 +228,10 @@ class ConvolutionalDecoder(nn.Module):
 
     def _decode(self, spread: Tensor) -> Tensor:
         """The other layers: (N, 5, 5, 128) → (N, 64, 64, C)."""
-        hidden = self._activation(spread.permute(0, 3, 1, 2))
+        hidden = spread.permute(0, 3, 1, 2)
         for layer in self._layers:
-            hidden = self._activation(layer(hidden))
-        images = _Doubling.apply(hidden, self._last.weight, self._last.bias)
-        return images.permute(0, 2, 3, 1)
-
-
-class _Doubling(torch.autograd.Function):
-    """A transposed convolution of stride 2 with an even kernel, (N, I, H, W) → (N, O, …).
-
-    Each pixel becomes 2 × 2, and each of these four is a convolution of its own without a stride,
-    half as wide as the kernel (Shi et al. 2016, arXiv 1609.07009). With as few channels O as an
-    image has, that is two to three times as fast as the library's own way; for the gradient the
-    library's is the faster one.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(inputs, weight)
-        half = weight.shape[2] // 2
-        parts = weight.unflatten(2, (half, 2)).unflatten(4, (half, 2)).flip(2, 4)
-        parts = parts.permute(1, 3, 5, 0, 2, 4).flatten(0, 2)  # (O · 2 · 2, I, half, half)
-        outputs = F.conv2d(inputs, parts, bias.repeat_interleave(4), padding=half - 1)
-        return F.pixel_shuffle(outputs, 2)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, of_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        inputs, weight = (value.to(of_outputs.dtype) for value in ctx.saved_tensors)
-        return (
-            F.conv2d(of_outputs, weight, stride=2),
-            conv2d_weight(of_outputs, weight.shape, inputs, stride=2),
-            of_outputs.sum(dim=(0, 2, 3)),
-        )
+            hidden = layer(self._activation(hidden))
+        return hidden.permute(0, 2, 3, 1)
 
 
 class _Error(torch.autograd.Function):
