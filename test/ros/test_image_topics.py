@@ -123,7 +123,7 @@ def test_lock_step_over_topics_takes_the_actions_of_one_process(
     bundle, inside, expected = load_bundle(path), made(environment), []
     agent = Agent.of(bundle, SEED)
     for episode in range(2):
-        agent.reset()
+        agent.reset(seed=SEED + episode)
         step = inside.reset(seed=SEED + episode)
         while not step.last:
             step = inside.step(agent.act(step.observation, step.images).actions[0])

@@ -158,16 +158,16 @@ class TestRecords:
             start = environment.reset(seed=index).observation
             np.testing.assert_array_equal(episode.observation[0], start)
 
-    def test_bundle_holds_the_weights_of_the_checkpoint(self, tiny_run: Path) -> None:
+    def test_bundle_holds_the_averaged_weights_of_the_checkpoint(self, tiny_run: Path) -> None:
         settings = load_settings(tiny_run / "settings.yaml")
         bundle = load_bundle(tiny_run / "model")
         model = Ensemble(Shapes(2, bundle.manifest.low, bundle.manifest.high), settings.world_model)
         _, tensors = read_checkpoint(tiny_run / "checkpoint")
         model.load_state_dict(
             {
-                name.removeprefix("model/"): torch.from_numpy(value)
+                name.removeprefix("average/module."): torch.from_numpy(value)
                 for name, value in tensors.items()
-                if name.startswith("model/")
+                if name.startswith("average/module.")
             }
         )
         belief = np.float32([0.3, -0.8])
