@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 import sys
 import traceback
@@ -16,6 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 from planet_ros.errors import UserError
 
 EXIT_BAD_INPUT = 2
+TEARDOWN_LIMIT_S = 5.0
 
 
 class Runnable(Protocol):
@@ -68,8 +70,13 @@ def run_node(make: Callable[[], Runnable], arguments: list[str] | None = None) -
                 node.close()
             except Exception:
                 _say(node, traceback.format_exc())
+        # Now nothing is left to be sent or saved. Should DDS lock up while it is taken down, which
+        # no Python code could interrupt, the process says where and ends all the same.
+        faulthandler.dump_traceback_later(TEARDOWN_LIMIT_S, exit=True)
+        if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+        faulthandler.cancel_dump_traceback_later()
 
 
 class _Stop:

@@ -53,7 +53,7 @@ class NodeProcess:
                 command,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": str(TEST_FOLDER)},
+                env={**os.environ, "PYTHONPATH": str(TEST_FOLDER), "PYTHONFAULTHANDLER": "1"},
             )
 
     @property
@@ -77,7 +77,7 @@ class NodeProcess:
         try:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self._process.send_signal(signal.SIGABRT)  # it says where it was
             self._process.wait()
             raise AssertionError(f"did not end by signal {number}:\n{self.output}") from None
 
