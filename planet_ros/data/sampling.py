@@ -73,15 +73,16 @@ class SequenceSampler:
                 for episode, count in zip(episodes, rows, strict=True)
             ]
         )
+        per_step: tuple[list[NDArray[np.floating]], ...] = (
+            [episode.action for episode in episodes],
+            [episode.reward for episode in episodes],
+            [np.ones(count) for count in steps],
+        )
         self._action, self._reward, self._mask = (
             np.concatenate(
                 [_extended(part, count) for part, count in zip(parts, rows, strict=True)]
             ).astype(np.float32)
-            for parts in (
-                [episode.action for episode in episodes],
-                [episode.reward for episode in episodes],
-                [np.ones(count) for count in steps],
-            )
+            for parts in per_step
         )
         self._continues = np.ones(len(self._reward), dtype=np.float32)
         for offset, episode in zip(self._offsets, episodes, strict=True):
