@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -214,7 +215,11 @@ def _make(spec: EnvironmentSpec, render_mode: str | None) -> gymnasium.Env:
     try:
         # Not every environment takes a render_mode, so that it is passed only where it is needed.
         rendering: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
-        env = gymnasium.make(spec.id, **{**spec.kwargs, **rendering})
+        kwargs = {**spec.kwargs, **rendering}
+        if kwargs.get("render_mode") == "rgb_array":
+            # Else SDL, which draws some of them, looks for a screen and complains that it has none.
+            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+        env = gymnasium.make(spec.id, **kwargs)
     except gymnasium.error.UnregisteredEnv as error:
         near = closest(spec.id, gymnasium.registry)
         raise UserError(
