@@ -13,6 +13,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.srv import GetParameterTypes
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Float64MultiArray
@@ -23,6 +24,8 @@ from planet_ros.errors import UserError
 from planet_ros.ros.messages import EVERY_STEP, STEP_TOPIC, read_step
 
 T = TypeVar("T")
+PROBE_PERIOD_S = 0.5
+"""A question that was not answered is asked again after this time."""
 
 
 @dataclass
@@ -80,6 +83,53 @@ class Supervisor:
             self._executor.spin_once(timeout_sec=0.1)
         return result
 
+    def call(
+        self,
+        service_type: Any,
+        name: str,
+        request: Any,
+        *,
+        while_alive: Callable[[], None] = lambda: None,
+        timeout_s: float | None = None,
+    ) -> Any:
+        """Call the service `node/service` once, and give its response.
+
+        A server may get a request before it has discovered where the client listens, and then
+        drops its response (ros2/rmw_fastrtps#842). It discovers the clients of a node in the order
+        of their creation: once it has answered a later one, whose question can be repeated, it
+        can answer this one.
+
+        Raises:
+            TimeoutError: The node is not there, or does not answer, within `timeout_s`.
+        """
+
+        def wait_for(ready: Callable[[], T | None]) -> T:
+            def check() -> T | None:
+                while_alive()
+                return ready()
+
+            return self.spin_until(check, timeout_s)
+
+        client = self.node.create_client(service_type, name)
+        node_name = name.rpartition("/")[0]
+        probe = self.node.create_client(GetParameterTypes, f"{node_name}/get_parameter_types")
+        answers: list[Any] = []
+
+        def ask() -> None:
+            probe.call_async(GetParameterTypes.Request()).add_done_callback(answers.append)
+
+        asking = self.node.create_timer(PROBE_PERIOD_S, ask)
+        try:
+            wait_for(lambda: (client.service_is_ready() and probe.service_is_ready()) or None)
+            ask()
+            wait_for(lambda: answers or None)
+            asking.cancel()
+            return wait_for(client.call_async(request).result)
+        finally:
+            self.node.destroy_timer(asking)
+            self.node.destroy_client(probe)
+            self.node.destroy_client(client)
+
     def activate(
         self, name: str, *, while_alive: Callable[[], None] = lambda: None, timeout_s: float = 60.0
     ) -> None:
@@ -88,26 +138,19 @@ class Supervisor:
         Raises:
             UserError: It refuses, or is not there in time.
         """
-        client = self.node.create_client(ChangeState, f"{name}/change_state")
-
-        def wait_for(ready: Callable[[], Any]) -> Any:
-            def check() -> Any:
-                while_alive()
-                return ready()
-
-            return self.spin_until(check, timeout_s)
-
-        try:
-            for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
-                wait_for(lambda: client.service_is_ready() or None)
-                request = ChangeState.Request(transition=Transition(id=transition))
-                response = wait_for(client.call_async(request).result)
-                if not response.success:
-                    raise UserError(f"{name} refuses transition {transition}; its log says why")
-        except TimeoutError:
-            raise UserError(f"{name} did not answer within {timeout_s:g} s") from None
-        finally:
-            self.node.destroy_client(client)
+        for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+            try:
+                response = self.call(
+                    ChangeState,
+                    f"{name}/change_state",
+                    ChangeState.Request(transition=Transition(id=transition)),
+                    while_alive=while_alive,
+                    timeout_s=timeout_s,
+                )
+            except TimeoutError:
+                raise UserError(f"{name} did not answer within {timeout_s:g} s") from None
+            if not response.success:
+                raise UserError(f"{name} refuses transition {transition}; its log says why")
 
     def record_episodes(
         self, episodes: int, *, say: Callable[[str], None], timeout_s: float = 120.0
@@ -137,10 +180,9 @@ class Supervisor:
         diagnostics = self.node.create_subscription(
             DiagnosticArray, "/diagnostics", on_diagnostics, 10
         )
-        pause = self.node.create_client(SetBool, "gym_bridge/pause")
         try:
             for number in range(1, episodes + 1):
-                self._resume(pause, timeout_s)
+                self._resume(timeout_s)
                 self.spin_until(lambda: len(record.returns) >= number or None, timeout_s)  # noqa: B023
             self.spin_until(lambda: record.tick_ms or None, timeout_s)
         except TimeoutError:
@@ -151,15 +193,12 @@ class Supervisor:
         finally:
             self.node.destroy_subscription(steps)
             self.node.destroy_subscription(diagnostics)
-            self.node.destroy_client(pause)
         return record
 
-    def _resume(self, pause: Any, timeout_s: float) -> None:
+    def _resume(self, timeout_s: float) -> None:
         """Call until the bridge says that it runs: it does not while its steps would be lost."""
         until_s = time.monotonic() + timeout_s
-        while time.monotonic() < until_s:
-            self.spin_until(lambda: pause.service_is_ready() or None, timeout_s)
-            future = pause.call_async(SetBool.Request(data=False))
-            if self.spin_until(future.result, timeout_s).success:
-                return
-        raise TimeoutError
+        run = SetBool.Request(data=False)
+        while not self.call(SetBool, "gym_bridge/pause", run, timeout_s=timeout_s).success:
+            if time.monotonic() > until_s:
+                raise TimeoutError

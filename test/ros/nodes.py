@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +110,8 @@ class Ros:
 
     def until(self, ready: Any, timeout_s: float = 60) -> Any:
         """Spin until `ready` gives something true."""
-        try:
+        with self._explained():
             return self.supervisor.spin_until(lambda: ready() or None, timeout_s)
-        except TimeoutError:
-            logs = "\n".join(f"--- {p._log.name}\n{p.output}" for p in self._processes)
-            pytest.fail(f"timed out; the nodes said:\n{logs}")
 
     def spin(self, seconds: float = 0.4) -> None:
         """Give the nodes time to do something, or nothing."""
@@ -120,10 +119,17 @@ class Ros:
         self.until(lambda: time.monotonic() > until_s)
 
     def call(self, service_type: type, name: str, request: Any) -> Any:
-        client = self.observer.create_client(service_type, name)
-        self.until(client.service_is_ready)
-        future = client.call_async(request)
-        return self.until(future.result)
+        with self._explained():
+            return self.supervisor.call(service_type, name, request, timeout_s=60)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Fail a test that waited in vain with what the nodes said."""
+        try:
+            yield
+        except TimeoutError:
+            logs = "\n".join(f"--- {p._log.name}\n{p.output}" for p in self._processes)
+            pytest.fail(f"timed out; the nodes said:\n{logs}")
 
     def close(self) -> None:
         """End all nodes, so that they say goodbye: who is killed is remembered for a while."""
