@@ -202,3 +202,4 @@ class Supervisor:
         while not self.call(SetBool, "gym_bridge/pause", run, timeout_s=timeout_s).success:
             if time.monotonic() > until_s:
                 raise TimeoutError
+            self._executor.spin_once(timeout_sec=0.1)
