@@ -70,14 +70,22 @@ class Supervisor:
         self.node.destroy_node()
         rclpy.try_shutdown()
 
-    def spin_until(self, ready: Callable[[], T | None], timeout_s: float | None = None) -> T:
+    def spin_until(
+        self,
+        ready: Callable[[], T | None],
+        timeout_s: float | None = None,
+        while_alive: Callable[[], None] = lambda: None,
+    ) -> T:
         """Spin until `ready` gives something else than None, and give that.
+
+        `while_alive` raises when there is nothing to wait for any more.
 
         Raises:
             TimeoutError: It takes longer than `timeout_s`.
         """
         until_s = None if timeout_s is None else time.monotonic() + timeout_s
         while (result := ready()) is None:
+            while_alive()
             if until_s is not None and time.monotonic() > until_s:
                 raise TimeoutError
             self._executor.spin_once(timeout_sec=0.1)
@@ -88,46 +96,50 @@ class Supervisor:
         service_type: Any,
         name: str,
         request: Any,
-        *,
-        while_alive: Callable[[], None] = lambda: None,
         timeout_s: float | None = None,
+        while_alive: Callable[[], None] = lambda: None,
     ) -> Any:
         """Call the service `node/service` once, and give its response.
-
-        A server may get a request before it has discovered where the client listens, and then
-        drops its response (ros2/rmw_fastrtps#842). It discovers the clients of a node in the order
-        of their creation: once it has answered a later one, whose question can be repeated, it
-        can answer this one.
 
         Raises:
             TimeoutError: The node is not there, or does not answer, within `timeout_s`.
         """
-
-        def wait_for(ready: Callable[[], T | None]) -> T:
-            def check() -> T | None:
-                while_alive()
-                return ready()
-
-            return self.spin_until(check, timeout_s)
-
         client = self.node.create_client(service_type, name)
-        node_name = name.rpartition("/")[0]
-        probe = self.node.create_client(GetParameterTypes, f"{node_name}/get_parameter_types")
+        try:
+            self.spin_until(lambda: client.service_is_ready() or None, timeout_s, while_alive)
+            self.wait_until_known(name.rpartition("/")[0], timeout_s, while_alive)
+            return self.spin_until(client.call_async(request).result, timeout_s, while_alive)
+        finally:
+            self.node.destroy_client(client)
+
+    def wait_until_known(
+        self,
+        node_name: str,
+        timeout_s: float | None = None,
+        while_alive: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Spin until another node has discovered all clients and publishers that are here now.
+
+        Before that it drops its answers to a client (ros2/rmw_fastrtps#842), and does not get what
+        is published. It discovers what is here in the order of creation: so once it has answered
+        a client that is made last, whose question can be repeated, it knows the others.
+
+        Raises:
+            TimeoutError: It takes longer than `timeout_s`.
+        """
+        client = self.node.create_client(GetParameterTypes, f"{node_name}/get_parameter_types")
         answers: list[Any] = []
 
         def ask() -> None:
-            probe.call_async(GetParameterTypes.Request()).add_done_callback(answers.append)
+            client.call_async(GetParameterTypes.Request()).add_done_callback(answers.append)
 
         asking = self.node.create_timer(PROBE_PERIOD_S, ask)
         try:
-            wait_for(lambda: (client.service_is_ready() and probe.service_is_ready()) or None)
+            self.spin_until(lambda: client.service_is_ready() or None, timeout_s, while_alive)
             ask()
-            wait_for(lambda: answers or None)
-            asking.cancel()
-            return wait_for(client.call_async(request).result)
+            self.spin_until(lambda: answers or None, timeout_s, while_alive)
         finally:
             self.node.destroy_timer(asking)
-            self.node.destroy_client(probe)
             self.node.destroy_client(client)
 
     def activate(
@@ -144,8 +156,8 @@ class Supervisor:
                     ChangeState,
                     f"{name}/change_state",
                     ChangeState.Request(transition=Transition(id=transition)),
-                    while_alive=while_alive,
-                    timeout_s=timeout_s,
+                    timeout_s,
+                    while_alive,
                 )
             except TimeoutError:
                 raise UserError(f"{name} did not answer within {timeout_s:g} s") from None
@@ -199,7 +211,7 @@ class Supervisor:
         """Call until the bridge says that it runs: it does not while its steps would be lost."""
         until_s = time.monotonic() + timeout_s
         run = SetBool.Request(data=False)
-        while not self.call(SetBool, "gym_bridge/pause", run, timeout_s=timeout_s).success:
+        while not self.call(SetBool, "gym_bridge/pause", run, timeout_s).success:
             if time.monotonic() > until_s:
                 raise TimeoutError
             self._executor.spin_once(timeout_sec=0.1)

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64MultiArray
 
@@ -121,6 +122,12 @@ class Ros:
     def call(self, service_type: type, name: str, request: Any) -> Any:
         with self._explained():
             return self.supervisor.call(service_type, name, request, timeout_s=60)
+
+    def connect(self, publisher: Publisher, node_name: str) -> None:
+        """Wait until a node gets all that is published from now on."""
+        self.until(lambda: publisher.get_subscription_count() > 0)
+        with self._explained():
+            self.supervisor.wait_until_known(node_name, timeout_s=60)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

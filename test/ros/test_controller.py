@@ -172,7 +172,7 @@ def test_observations_that_do_not_fit_are_dropped_and_counted(ros: Ros, tiny_bun
     )
     ros.activate_controller()
     source = ros.observer.create_publisher(Float64MultiArray, "observation", 1)
-    ros.until(lambda: source.get_subscription_count() > 0)
+    ros.connect(source, "controller")
 
     for vector in ([1.0, 2.0, 3.0], [np.nan, 0.0]):
         source.publish(Float64MultiArray(data=vector))

@@ -82,7 +82,7 @@ def test_lock_step_passes_over_answers_to_another_observation(ros: Ros) -> None:
     ros.until(lambda: observations)
     stamp = read_vector(observations[-1]).stamp_ns
     assert stamp is not None
-    ros.until(lambda: publisher.get_subscription_count() > 0)
+    ros.connect(publisher, "gym_bridge")
     publisher.publish(vector_message("action", np.array([1.0, 1.0]), stamp - 1))
     publisher.publish(vector_message("action", np.array([-1.0, 0.5]), stamp))
     ros.until(lambda: steps and read_step(steps[-1]).index == 1)

@@ -64,7 +64,7 @@ class Camera:
         self._images = ros.observer.create_publisher(Image, reader, 10)
         self._labels = ros.observer.create_publisher(Float64MultiArray, "observation", 10)
         for publisher in (self._images, self._labels):
-            ros.until(lambda: publisher.get_subscription_count() > 0)  # noqa: B023
+            ros.connect(publisher, "controller")
 
     def show(self, image: NDArray[np.uint8] | Image, stamp_ns: int = 0) -> None:
         message = image if isinstance(image, Image) else image_message(image, stamp_ns)
@@ -304,7 +304,7 @@ def test_lost_images_cut_the_episode_and_learning_goes_on(ros: Ros, tmp_path: Pa
     steps = ros.observer.create_publisher(Float64MultiArray, "step", EVERY_STEP)
     images = ros.observer.create_publisher(Image, "image", EVERY_IMAGE)
     for publisher in (steps, images):
-        ros.until(lambda: publisher.get_subscription_count() > 0)  # noqa: B023
+        ros.connect(publisher, "trainer")
 
     def publish(episode: int, last: int, missing: tuple[int, ...] = ()) -> None:
         for index in range(last + 1):
