@@ -26,7 +26,7 @@ from std_msgs.msg import Float64MultiArray
 
 from planet_ros.bundle.runtime import load_bundle
 from planet_ros.cli.demo import find_config, node_process, simulation_of
-from planet_ros.cli.supervisor import Supervisor
+from planet_ros.supervision.supervisor import Supervisor
 from planet_ros.errors import UserError
 from planet_ros.ros.messages import COMMAND_TOPIC, NEWEST_RELIABLE
 

@@ -30,10 +30,10 @@ from planet_ros.bundle.export import BundleExporter
 from planet_ros.bundle.runtime import Bundle, load_bundle
 from planet_ros.control.agent import Agent
 from planet_ros.data import Episode, EpisodeBuilder, Step
-from planet_ros.environment import Environment, EnvironmentSpec
+from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.models import Rssm, WorldModel
 from planet_ros.training.export import open_checkpoint
-from planet_ros.training.imagine import filtered
+from planet_ros.report.dreams import filtered
 from planet_ros.training.run import RunFolder
 
 FIRST_START = 3_000_000

@@ -23,8 +23,8 @@ import numpy as np
 
 from planet_ros.bundle.runtime import Bundle, load_bundle
 from planet_ros.cli.demo import find_config, node_process, simulation_of
-from planet_ros.cli.supervisor import Record, Supervisor
-from planet_ros.environment import Environment
+from planet_ros.supervision.supervisor import Record, Supervisor
+from planet_ros.environments import Environment
 from planet_ros.errors import UserError
 from planet_ros.training.evaluate import environment_of, evaluate
 

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from planet_ros.bundle.runtime import Bundle, load_bundle
 from planet_ros.config import Settings, load_settings
 from planet_ros.control.agent import Agent, BeliefModel
-from planet_ros.environment import Environment, EnvironmentSpec
+from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.models import Shapes
 from planet_ros.training.learner import Learner
 from planet_ros.training.run import RunFolder

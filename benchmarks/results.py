@@ -23,13 +23,13 @@ from typing import Any
 from planet_ros.bundle.runtime import Bundle, load_bundle
 from planet_ros.cli.main import EXIT_BAD_INPUT, EXIT_INTERRUPTED
 from planet_ros.config import Settings, flatten, load_settings
-from planet_ros.environment import Environment
+from planet_ros.environments import Environment
 from planet_ros.errors import UserError
 from planet_ros.files import write_whole
 from planet_ros.training.evaluate import environment_of, evaluate
 from planet_ros.training.loop import train
 from planet_ros.training.progress import Progress
-from planet_ros.training.report import new_figure, save_figure
+from planet_ros.report.curves import new_figure, save_figure
 from planet_ros.training.run import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]

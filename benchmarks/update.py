@@ -37,7 +37,7 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 
 from planet_ros.config import Settings, load_settings
-from planet_ros.environment import Environment, EnvironmentSpec
+from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.models import Shapes, vision
 from planet_ros.models.contract import TorchBatch
 from planet_ros.training.learner import make_model

@@ -18,7 +18,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from planet_ros.control.limits import Limits
 from planet_ros.data import Step
-from planet_ros.environment import Environment, EnvironmentSpec
+from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.ros.messages import (
     COMMAND_TOPIC,
     EVERY_STEP,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planet_ros.data import Step
-from planet_ros.environment import Environment
+from planet_ros.environments import Environment
 
 
 class Simulation:

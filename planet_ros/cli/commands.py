@@ -50,7 +50,7 @@ def evaluate(options: argparse.Namespace) -> int:
     """``planet-ros evaluate``."""
     from dataclasses import replace
 
-    from planet_ros.environment import Environment
+    from planet_ros.environments import Environment
     from planet_ros.training.evaluate import environment_of
     from planet_ros.training.evaluate import evaluate as run_evaluation
     from planet_ros.training.progress import Progress
@@ -81,7 +81,7 @@ def evaluate(options: argparse.Namespace) -> int:
     finally:
         environment.close()
     if options.gif is not None:
-        from planet_ros.training.report import save_episode_gif
+        from planet_ros.report.curves import save_episode_gif
 
         save_episode_gif(bundle, spec, options.gif, seed=options.seed)
     if options.json:
@@ -94,7 +94,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def _environment_spec(options: argparse.Namespace) -> Any:
-    from planet_ros.environment import EnvironmentSpec
+    from planet_ros.environments import EnvironmentSpec
 
     return EnvironmentSpec.of(load_settings(options.config, _overrides(options)))
 
@@ -120,8 +120,8 @@ def export(options: argparse.Namespace) -> int:
 
 def imagine(options: argparse.Namespace) -> int:
     """``planet-ros imagine``."""
-    from planet_ros.training.imagine import draw
-    from planet_ros.training.imagine import imagine as run_model
+    from planet_ros.report.dreams import draw
+    from planet_ros.report.dreams import imagine as run_model
 
     for name in ("context", "steps", "samples"):
         value = getattr(options, name)

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from planet_ros.bundle.runtime import Bundle, load_bundle
-from planet_ros.cli.supervisor import Supervisor
+from planet_ros.supervision.supervisor import Supervisor
 from planet_ros.config import load_settings
-from planet_ros.environment import EnvironmentSpec
+from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.training.evaluate import environment_of
-from planet_ros.training.report import save_episode_gif
+from planet_ros.report.curves import save_episode_gif
 
 EVALUATION_SEED = 1_000_000
 """First of the fresh starts; training starts count up from the run's seed."""

@@ -5,7 +5,7 @@ observation  o0 ──a0,r0──► o1 ──a1,r1──► o2 … o(T-1) ─�
 step index    0             1             2                              T
 ```
 
-An observation is a vector, which may have no numbers, and any number of images by name.
+An observation is a mapping of named parts, vectors and images (`planet_ros.data.signature`).
 
 A step holds the observation it ended in together with the action and reward that led there, so
 that step 0, the reset, has neither: its action is zero and its reward 0.
@@ -14,10 +14,13 @@ that step 0, the reset, has neither: its action is zero and its reward 0.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from planet_ros.data.signature import Layout, Parts
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Step:
 
     Attributes:
         index: Steps since the reset; 0 is the reset itself.
-        observation: (O,) seen after the action; O is 0 where images are all that is seen.
+        observation: What was seen after the action: (n,) float32 of each vector, (height, width,
+            channels) uint8 of each image.
         action: (A,) taken before; zeros at the reset.
         reward: Received for the action; 0 at the reset.
         terminated: The episode is over: nothing more can be won or lost.
@@ -34,18 +38,21 @@ class Step:
         stamp_ns: Time of the observation in nanoseconds.
         environment_steps: How often the environment was stepped with the action; more than once
             where actions are repeated, 0 at the reset.
-        images: (height, width, channels) uint8 each, seen together with `observation`.
     """
 
     index: int
-    observation: NDArray[np.float32]
+    observation: Parts
     action: NDArray[np.float32]
     reward: float
     terminated: bool = False
     truncated: bool = False
     stamp_ns: int = 0
     environment_steps: int = 1
-    images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+
+    @property
+    def layout(self) -> Layout:
+        """Shapes and types, for `Signature.check`."""
+        return Layout.of(self.observation, self.action)
 
     @property
     def last(self) -> bool:
@@ -58,7 +65,8 @@ class Episode:
     """T steps that follow one another.
 
     Attributes:
-        observation: (T + 1, O) float32.
+        observation: (T + 1, n) float32 of each vector, (T + 1, height, width, channels) uint8 of
+            each image.
         action: (T, A) float32.
         reward: (T,) float64.
         terminated: The last observation is terminal.
@@ -66,38 +74,51 @@ class Episode:
             stopped in the middle.
         environment_steps: How often the environment was stepped, T where actions are not repeated
             (the default).
-        images: (T + 1, height, width, channels) uint8 each.
+
+    Raises:
+        ValueError: Lengths, shapes or types do not fit together, or a number is not finite.
     """
 
-    observation: NDArray[np.float32]
+    observation: Mapping[str, NDArray[Any]]
     action: NDArray[np.float32]
     reward: NDArray[np.float64]
     terminated: bool
     truncated: bool
     environment_steps: int = -1
-    images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         steps = len(self.reward)
         if self.environment_steps < 0:
             object.__setattr__(self, "environment_steps", steps)
-        if len(self.observation) != steps + 1 or len(self.action) != steps:
+        if not self.observation or len(self.action) != steps or self.action.ndim != 2:
             raise ValueError(
-                f"an episode of {steps} rewards has {steps + 1} observations and {steps} actions, "
-                f"found {len(self.observation)} and {len(self.action)}"
+                f"an episode of {steps} rewards has an observation and {steps} rows of action, "
+                f"found {[*self.observation]} and actions of shape {self.action.shape}"
             )
-        for name in ("observation", "action", "reward"):
-            if not np.isfinite(getattr(self, name)).all():
-                raise ValueError(f"{name}: found a value that is not finite")
-        for name, frames in self.images.items():
-            if len(frames) != steps + 1 or frames.ndim != 4 or frames.dtype != np.uint8:
+        for name, values in self.observation.items():
+            image = values.ndim == 4 and values.dtype == np.uint8
+            vector = values.ndim == 2 and values.dtype == np.float32
+            if len(values) != steps + 1 or not (image or vector):
                 raise ValueError(
-                    f"{name}: found {frames.dtype} of shape {frames.shape}, expected uint8 of "
-                    f"shape ({steps + 1}, height, width, channels)"
+                    f"{name}: found {values.dtype} of shape {values.shape}, expected float32 of "
+                    f"shape ({steps + 1}, numbers), or uint8 of shape ({steps + 1}, height, width, "
+                    "channels)"
                 )
+        for name, values in {
+            **self.observation,
+            "action": self.action,
+            "reward": self.reward,
+        }.items():
+            if not np.isfinite(values).all():
+                raise ValueError(f"{name}: found a value that is not finite")
 
     def __len__(self) -> int:
         return len(self.reward)
+
+    @property
+    def layout(self) -> Layout:
+        """Shapes and types of a step, for `Signature.check`."""
+        return Layout.of(self.observation, self.action, leading=1)
 
     @property
     def total_reward(self) -> float:
@@ -107,8 +128,8 @@ class Episode:
     @property
     def nbytes(self) -> int:
         """Bytes in memory."""
-        vectors = self.observation.nbytes + self.action.nbytes + self.reward.nbytes
-        return vectors + sum(frames.nbytes for frames in self.images.values())
+        seen = sum(values.nbytes for values in self.observation.values())
+        return seen + self.action.nbytes + self.reward.nbytes
 
 
 class EpisodeBuilder:
@@ -152,13 +173,15 @@ class EpisodeBuilder:
             return None
         steps, last = self._steps, self._steps[-1]
         return Episode(
-            observation=np.stack([step.observation for step in steps]).astype(np.float32),
+            observation={
+                name: np.stack([step.observation[name] for step in steps])
+                for name in last.observation
+            },
             action=np.stack([step.action for step in steps[1:]]).astype(np.float32),
             reward=np.array([step.reward for step in steps[1:]], dtype=np.float64),
             terminated=last.terminated,
             truncated=last.truncated,
             environment_steps=self.environment_steps,
-            images={name: np.stack([step.images[name] for step in steps]) for name in last.images},
         )
 
     def take(self) -> Episode | None:

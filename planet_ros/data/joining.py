@@ -69,6 +69,10 @@ class StepJoiner:
                 return self._complete()
         return []
 
+    def is_lost(self, step: Step) -> bool:
+        """Whether a step that was given lacks its images."""
+        return not self.names <= step.observation.keys()
+
     def check(self) -> list[Step]:
         """Give up on steps that have waited for too long; to be called from time to time.
 
@@ -104,5 +108,6 @@ class StepJoiner:
             if len(waiting.images) < len(self.names):
                 self.lost += 1
                 waiting.images.clear()
-            steps.append(replace(waiting.step, images=waiting.images))
+            observation = {**waiting.step.observation, **waiting.images}
+            steps.append(replace(waiting.step, observation=observation))
         return steps

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,22 +18,21 @@ class SequenceBatch:
     """Sequences of L steps; ``*B`` are the batch dimensions.
 
     Attributes:
-        observation: (*B, L + 1, O) float32.
+        observation: (*B, L + 1, n) float32 of each vector, (*B, L + 1, height, width, channels)
+            uint8 of each image.
         action: (*B, L, A) float32.
         reward: (*B, L) float32.
         continues: (*B, L) float32; 0 where the step led to a terminal observation, else 1. A
             truncated episode goes on as far as a model is concerned.
         mask: (*B, L) float32; 0 past the end of an episode that is shorter than L, else 1. What
             the other arrays hold there repeats the last observation, with zeros for the rest.
-        images: (*B, L + 1, height, width, channels) uint8 each.
     """
 
-    observation: NDArray[np.float32]
+    observation: Mapping[str, NDArray[Any]]
     action: NDArray[np.float32]
     reward: NDArray[np.float32]
     continues: NDArray[np.float32]
     mask: NDArray[np.float32]
-    images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 class SequenceSampler:
@@ -67,12 +66,16 @@ class SequenceSampler:
         self._offsets = np.concatenate([[0], np.cumsum(rows)[:-1]])
         self._first_start = np.concatenate([[0], np.cumsum(starts)[:-1]])
         self.starts = int(starts.sum())
-        self._observation = np.concatenate(
-            [
-                _extended(episode.observation, count, mode="edge")
-                for episode, count in zip(episodes, rows, strict=True)
-            ]
-        )
+        self._vectors = {
+            name: np.concatenate(
+                [
+                    _extended(episode.observation[name], count, mode="edge")
+                    for episode, count in zip(episodes, rows, strict=True)
+                ]
+            )
+            for name, values in episodes[0].observation.items()
+            if values.dtype != np.uint8
+        }
         per_step: tuple[list[NDArray[np.floating]], ...] = (
             [episode.action for episode in episodes],
             [episode.reward for episode in episodes],
@@ -88,7 +91,10 @@ class SequenceSampler:
         for offset, episode in zip(self._offsets, episodes, strict=True):
             if episode.terminated:
                 self._continues[offset + len(episode) - 1] = 0.0
-        self._images = [episode.images for episode in episodes]
+        self._images = [
+            {name: frames for name, frames in episode.observation.items() if frames.ndim == 4}
+            for episode in episodes
+        ]
 
     def sample(self, batch: tuple[int, ...], rng: np.random.Generator) -> SequenceBatch:
         """Draw sequences with replacement.
@@ -106,12 +112,14 @@ class SequenceSampler:
         rows = row[..., None] + np.arange(self.length + 1)
         steps = rows[..., :-1]
         return SequenceBatch(
-            observation=self._observation[rows],
+            observation={
+                **{name: values[rows] for name, values in self._vectors.items()},
+                **{name: self._frames(name, episode, start) for name in self._images[0]},
+            },
             action=self._action[steps],
             reward=self._reward[steps],
             continues=self._continues[steps],
             mask=self._mask[steps],
-            images={name: self._frames(name, episode, start) for name in self._images[0]},
         )
 
     def _frames(

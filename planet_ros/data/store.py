@@ -1,20 +1,23 @@
 """Episodes on disk: one npz file each, readable with numpy alone.
 
-=============  ==================  ================================================
-array          shape, type         meaning
-=============  ==================  ================================================
-observation    (T + 1, O) float32  before the first action and after each
-action         (T, A) float32      taken between two observations
-reward         (T,) float64        received for each action
-terminated     () bool             the last observation is terminal
-truncated      () bool             the episode was cut after the last step
-version        () int64            1
-=============  ==================  ================================================
+==================  ==================  ================================================
+array               shape, type         meaning
+==================  ==================  ================================================
+observation/NAME    (T + 1, n) float32  a vector, before the first action and after each
+observation/NAME    (T + 1, height,     an image, likewise
+                    width, channels)
+                    uint8
+action              (T, A) float32      taken between two observations
+reward              (T,) float64        received for each action
+terminated          () bool             the last observation is terminal
+truncated           () bool             the episode was cut after the last step
+version             () int64            2
+environment_steps   () int64            how often the environment was stepped: more than T
+                                        where each action was repeated
+==================  ==================  ================================================
 
-Each image is an array ``images/NAME``, (T + 1, height, width, channels) uint8.
-
-An optional ``environment_steps``, () int64, says how often the environment was stepped where that
-differs from T, because each action was repeated.
+Version 1 had one vector, ``observation``, images as ``images/NAME``, and did without the last row;
+it is still read.
 """
 
 from __future__ import annotations
@@ -29,19 +32,21 @@ from typing import Any
 import numpy as np
 
 from planet_ros.data.episode import Episode
+from planet_ros.data.signature import VECTOR_PART
 from planet_ros.errors import UserError
 from planet_ros.files import write_whole
 
-FORMAT_VERSION = 1
-_IMAGES = "images/"
-_ARRAYS = ("observation", "action", "reward", "terminated", "truncated")
+FORMAT_VERSION = 2
+_PARTS = "observation/"
+_VERSION_1_IMAGES = "images/"
+_ARRAYS = ("action", "reward", "terminated", "truncated", "version")
 
 
 def save_episode(episode: Episode, path: Path) -> None:
     """Write an episode, whole or not at all."""
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {
-        "observation": episode.observation,
+        **{_PARTS + name: values for name, values in episode.observation.items()},
         "action": episode.action,
         "reward": episode.reward,
         "terminated": np.bool_(episode.terminated),
@@ -49,7 +54,6 @@ def save_episode(episode: Episode, path: Path) -> None:
         "version": np.int64(FORMAT_VERSION),
         "environment_steps": np.int64(episode.environment_steps),
     }
-    arrays.update({_IMAGES + name: frames for name, frames in episode.images.items()})
     np.savez_compressed(buffer, **arrays)
     write_whole(path, buffer.getvalue())
 
@@ -62,15 +66,14 @@ def load_episode(path: Path) -> Episode:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            missing = {*_ARRAYS, "version"} - set(file.files)
+            missing = {*_ARRAYS} - set(file.files)
             if missing:
                 raise UserError(f"{path}: no array {sorted(missing)}, found {sorted(file.files)}")
-            if int(file["version"]) != FORMAT_VERSION:
-                raise UserError(
-                    f"{path}: version {int(file['version'])}, expected {FORMAT_VERSION}"
-                )
+            version = int(file["version"])
+            if version not in (1, FORMAT_VERSION):
+                raise UserError(f"{path}: version {version}, expected 1 or {FORMAT_VERSION}")
             return Episode(
-                observation=file["observation"],
+                observation=_version_1_parts(file) if version == 1 else _parts(file, _PARTS),
                 action=file["action"],
                 reward=file["reward"],
                 terminated=bool(file["terminated"]),
@@ -78,16 +81,20 @@ def load_episode(path: Path) -> Episode:
                 environment_steps=int(file["environment_steps"])
                 if "environment_steps" in file.files
                 else -1,
-                images={
-                    name.removeprefix(_IMAGES): file[name]
-                    for name in file.files
-                    if name.startswith(_IMAGES)
-                },
             )
     except UserError:
         raise
     except Exception as error:  # zip, zlib and npy parsing raise many kinds
         raise UserError(f"{path}: not a whole episode: {error}") from None
+
+
+def _parts(file: Any, prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): file[name] for name in file.files if name.startswith(prefix)}
+
+
+def _version_1_parts(file: Any) -> dict[str, np.ndarray]:
+    vector = file[VECTOR_PART]  # of no numbers where there are images alone
+    return ({VECTOR_PART: vector} if vector.shape[1] else {}) | _parts(file, _VERSION_1_IMAGES)
 
 
 class EpisodeStore:
@@ -175,13 +182,5 @@ class EpisodeStore:
 
     @staticmethod
     def _check_like(first: Episode, other: Episode, name: str) -> None:
-        for part in ("observation", "action"):
-            expected, found = getattr(first, part).shape[1:], getattr(other, part).shape[1:]
-            if found != expected:
-                raise UserError(f"{name}: {part} of shape {found}, expected {expected}")
-        expected_images, found_images = (
-            {part: frames.shape[1:] for part, frames in episode.images.items()}
-            for episode in (first, other)
-        )
-        if found_images != expected_images:
-            raise UserError(f"{name}: found the images {found_images}, expected {expected_images}")
+        if other.layout != first.layout:
+            raise UserError(f"{name}: found {other.layout}, expected {first.layout}")

@@ -1,7 +1,7 @@
 """World models in torch: the contract and its implementations."""
 
-from planet_ros.models.contract import Shapes, WorldModel
+from planet_ros.models.contract import Imagined, TorchBatch, WorldModel
 from planet_ros.models.ensemble import Ensemble
 from planet_ros.models.rssm import Rssm
 
-__all__ = ["Ensemble", "Rssm", "Shapes", "WorldModel"]
+__all__ = ["Ensemble", "Imagined", "Rssm", "TorchBatch", "WorldModel"]

@@ -1,60 +1,51 @@
 """What every world model offers: a filter, an imagination and a loss.
 
 The planner needs `initial_belief`, `observe` and `imagine` alone, and gets them as ONNX graphs.
-`N` candidates, `H` horizon, `A` action size, `O` size of the observation vector, `B` belief size.
-An observation is that vector, which may be empty, and images (height, width, channels) by name.
+`N` candidates, `H` horizon, `A` action size, `O` numbers in all vectors of an observation together,
+`B` belief size. An observation is a mapping of named parts, as the model's signature says.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from planet_ros.data import Episode
+from planet_ros.data import Episode, Signature
 
-NO_IMAGES: Mapping[str, Tensor] = MappingProxyType({})
-"""What is seen where nothing but a vector is."""
-
-
-@dataclass(frozen=True)
-class Shapes:
-    """The interface of an environment, as far as a model needs it.
-
-    Attributes:
-        observation: Size O of the observation vector.
-        low: (A,) least action.
-        high: (A,) greatest action.
-        images: Height, width and channels of each image.
-    """
-
-    observation: int
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
-    images: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
-
-    @property
-    def action(self) -> int:
-        """Size A of the action vector."""
-        return len(self.low)
+TensorParts: TypeAlias = Mapping[str, Tensor]
+"""An observation, or observations, by the names of the parts."""
 
 
 @dataclass(frozen=True)
 class TorchBatch:
     """A `planet_ros.data.SequenceBatch` as tensors."""
 
-    observation: Tensor
+    observation: TensorParts
     action: Tensor
     reward: Tensor
     continues: Tensor
     mask: Tensor
-    images: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Imagined(NamedTuple):
+    """What a model expects of candidates; what it does not predict is None.
+
+    Attributes:
+        rewards: (N, H) in the environment's units.
+        continues: (N, H) probability, 0 to 1, that the episode goes on after each step; None: it
+            always does.
+        disagreement: (N, H) in the reward's units, at least 0; None: there is nobody to disagree.
+    """
+
+    rewards: Tensor
+    continues: Tensor | None = None
+    disagreement: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -64,24 +55,24 @@ class Dream:
     The expected trajectory is the one that the planner counts on.
 
     Attributes:
-        observation: (H, O) expected after each action, in the environment's units.
+        observation: Expected after each action, in the environment's units: (H, n) of each vector,
+            (H, height, width, channels) uint8 of each image.
         reward: (H,) expected for each action.
-        images: (H, height, width, channels) uint8 each, expected after each action.
-        sampled_observations: (S, H, O) of S trajectories that the model holds possible.
-        sampled_rewards: (S, H) of these.
+        sampled_observation: (S, H, n) of each vector, of S trajectories that the model holds
+            possible.
+        sampled_reward: (S, H) of these.
     """
 
-    observation: Tensor
+    observation: TensorParts
     reward: Tensor
-    images: Mapping[str, Tensor]
-    sampled_observations: Tensor
-    sampled_rewards: Tensor
+    sampled_observation: TensorParts
+    sampled_reward: Tensor
 
 
 class WorldModel(nn.Module, ABC):
     """A learned model of an environment, in physical units outside and normalised inside."""
 
-    shapes: Shapes
+    signature: Signature
     belief_size: int
 
     def initial_belief(self) -> Tensor:
@@ -89,34 +80,22 @@ class WorldModel(nn.Module, ABC):
         return torch.zeros(self.belief_size)
 
     @abstractmethod
-    def observe(
-        self,
-        belief: Tensor,
-        action: Tensor,
-        observation: Tensor,
-        images: Mapping[str, Tensor] = NO_IMAGES,
-    ) -> Tensor:
+    def observe(self, belief: Tensor, action: Tensor, observation: TensorParts) -> Tensor:
         """Filter: belief (B,) after taking action (A,) and then seeing something.
 
         Args:
             belief: (B,) before.
             action: (A,) taken since, in the environment's units.
-            observation: (O,) seen.
-            images: (height, width, channels) uint8 each, seen with it; none where the environment
-                has none.
+            observation: (n,) of each vector and (height, width, channels) uint8 of each image seen.
         """
 
     @abstractmethod
-    def imagine(self, belief: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def imagine(self, belief: Tensor, actions: Tensor) -> Imagined:
         """Predict what candidates bring.
 
         Args:
             belief: (B,) to start from.
             actions: (N, H, A) of each candidate, in the environment's units.
-
-        Returns:
-            Rewards (N, H) in the environment's units; probabilities (N, H) that the episode goes
-            on after each step; disagreement (N, H) in the reward's units.
         """
 
     @abstractmethod
@@ -141,3 +120,32 @@ class WorldModel(nn.Module, ABC):
     @abstractmethod
     def fit_normalization(self, episodes: Sequence[Episode]) -> None:
         """Take the scales of observations and rewards from data."""
+
+    def filtered(self, episode: Episode) -> Iterator[Tensor]:
+        """The belief (B,) after each observation of an episode, T + 1 of them.
+
+        Before the first one the middle of the action's range is taken to have been done.
+        """
+        device = next(self.parameters()).device
+        belief = self.initial_belief().to(device)
+        before = np.concatenate([self.signature.middle[None], episode.action])
+        actions = torch.from_numpy(before).to(device)
+        seen = {
+            name: torch.from_numpy(values).to(device)
+            for name, values in episode.observation.items()
+        }
+        for index, action in enumerate(actions):
+            now = {name: values[index] for name, values in seen.items()}
+            belief = self.observe(belief, action, now)
+            yield belief
+
+    def joined_vectors(self, parts: TensorParts) -> Tensor:
+        """All vectors (…, n) of an observation as one (…, O), in the signature's order."""
+        vectors = [parts[part.name] for part in self.signature.parts("vector")]
+        return vectors[0] if len(vectors) == 1 else torch.cat(vectors, dim=-1)
+
+    def split_vectors(self, joined: Tensor) -> dict[str, Tensor]:
+        """Undo `joined_vectors`."""
+        parts = self.signature.parts("vector")
+        pieces = joined.split([part.shape[0] for part in parts], dim=-1)
+        return {part.name: piece for part, piece in zip(parts, pieces, strict=True)}

@@ -11,7 +11,7 @@ notebook's `DynamicsModel`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from planet_ros.config import WorldModelSettings
-from planet_ros.data import Episode
+from planet_ros.data import Episode, Signature
 from planet_ros.errors import UserError
-from planet_ros.models.contract import NO_IMAGES, Dream, Shapes, TorchBatch, WorldModel
+from planet_ros.models.contract import Dream, Imagined, TensorParts, TorchBatch, WorldModel
 from planet_ros.models.objective import masked_mean
 from planet_ros.models.parts import ACTIVATIONS, spread
 
@@ -34,21 +34,22 @@ _MIN_LOG_VARIANCE, _MAX_LOG_VARIANCE = -14.0, 0.5
 class Ensemble(WorldModel):
     """E networks of the same shape, computed together by batched products."""
 
-    def __init__(self, shapes: Shapes, settings: WorldModelSettings) -> None:
+    def __init__(self, signature: Signature, settings: WorldModelSettings) -> None:
         """Make the networks with random weights from torch's global generator.
 
         Raises:
             UserError: There is no vector to predict, or there are images.
         """
-        if shapes.images or not shapes.observation:
+        size, actions = signature.vector_size, signature.actions
+        if signature.images or not size:
             raise UserError(
                 "world_model.kind: found ensemble, which predicts vectors alone, for an "
-                f"observation of {shapes.observation} numbers and the images "
-                f"{dict(shapes.images)}; rssm takes images too"
+                f"observation of {size} numbers and the images {signature.images}; rssm takes "
+                "images too"
             )
         super().__init__()
-        self.shapes = shapes
-        self.belief_size = shapes.observation
+        self.signature = signature
+        self.belief_size = size
         self.members = settings.members
         self._activation = ACTIVATIONS[settings.activation]
         self._predicts_change = settings.target == "change"
@@ -56,9 +57,9 @@ class Ensemble(WorldModel):
         self._predicts_continue = settings.predict_continue
         self._normalize = settings.normalize
 
-        targets = shapes.observation + 1
+        targets = size + 1
         outputs = targets * (2 if self._gaussian else 1) + int(self._predicts_continue)
-        sizes = [shapes.observation + shapes.action, *settings.hidden_sizes, outputs]
+        sizes = [size + actions, *settings.hidden_sizes, outputs]
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
         for fan_in, fan_out in itertools.pairwise(sizes):
@@ -70,11 +71,12 @@ class Ensemble(WorldModel):
 
         # Scales are kept as the factors that the graph multiplies by: a quotient of buffers would
         # be folded into a constant by the export, and stay behind when weights are replaced.
-        low, high = torch.from_numpy(shapes.low), torch.from_numpy(shapes.high)
-        size = shapes.observation
+        low, high = torch.tensor(signature.low), torch.tensor(signature.high)
         self.register_buffer("observation_mean", torch.zeros(size))
         self.register_buffer("observation_factor", torch.ones(size))
-        self.register_buffer("action_mean", (low + high) / 2 if self._normalize else 0 * low)
+        self.register_buffer(
+            "action_mean", (low + high) / 2 if self._normalize else torch.zeros_like(low)
+        )
         self.register_buffer(
             "action_factor", 2 / (high - low) if self._normalize else torch.ones_like(low)
         )
@@ -93,8 +95,13 @@ class Ensemble(WorldModel):
         """Take means and standard deviations of observations and targets from data."""
         if not self._normalize:
             return
-        before = np.concatenate([episode.observation[:-1] for episode in episodes])
-        after = np.concatenate([episode.observation[1:] for episode in episodes])
+        names = [part.name for part in self.signature.parts("vector")]
+        seen = [
+            np.concatenate([episode.observation[name] for name in names], axis=1)
+            for episode in episodes
+        ]
+        before = np.concatenate([values[:-1] for values in seen])
+        after = np.concatenate([values[1:] for values in seen])
         reward = np.concatenate([episode.reward for episode in episodes])[:, None]
         predicted = after - before if self._predicts_change else after
         target = np.concatenate([predicted, reward], axis=1)
@@ -107,17 +114,11 @@ class Ensemble(WorldModel):
         buffer = getattr(self, name)
         buffer.copy_(torch.as_tensor(value, dtype=buffer.dtype))
 
-    def observe(
-        self,
-        belief: Tensor,
-        action: Tensor,
-        observation: Tensor,
-        images: Mapping[str, Tensor] = NO_IMAGES,
-    ) -> Tensor:
+    def observe(self, belief: Tensor, action: Tensor, observation: TensorParts) -> Tensor:
         """The belief is what was seen last."""
-        return observation
+        return self.joined_vectors(observation)
 
-    def imagine(self, belief: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def imagine(self, belief: Tensor, actions: Tensor) -> Imagined:
         """Roll every member forward from the belief; see `WorldModel.imagine`.
 
         The network is that of `_network` and `_means`, arranged for speed: scales are folded into
@@ -125,7 +126,7 @@ class Ensemble(WorldModel):
         steps at once, and so are the statistics over members. With small networks the time goes
         into the number of operations, not into their size.
         """
-        size, targets = self.shapes.observation, self.shapes.observation + 1
+        size, targets = self.belief_size, self.belief_size + 1
         horizon = actions.shape[1]
         weights, biases = list(self.weights), list(self.biases)
         of_observation = self.observation_factor[:, None] * weights[0][:, :size]
@@ -163,12 +164,12 @@ class Ensemble(WorldModel):
         output = torch.cat(outputs, dim=1).reshape(self.members, horizon, -1, hidden.shape[-1])
         reward = output[..., size]
         mean = reward.mean(dim=0)
-        disagreement = (reward - mean).square().mean(dim=0).sqrt()
+        continues = disagreement = None
         if self._predicts_continue:
-            continues = torch.sigmoid(output[..., -1]).mean(dim=0)
-        else:
-            continues = torch.ones_like(mean)
-        return mean.T, continues.T, disagreement.T
+            continues = torch.sigmoid(output[..., -1]).mean(dim=0).T
+        if self.members > 1:
+            disagreement = (reward - mean).square().mean(dim=0).sqrt().T
+        return Imagined(mean.T, continues, disagreement)
 
     def _network(self, observation: Tensor, action: Tensor) -> Tensor:
         hidden = torch.cat(
@@ -186,7 +187,7 @@ class Ensemble(WorldModel):
         return hidden
 
     def _means(self, observation: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
-        targets = self.shapes.observation + 1
+        targets = self.belief_size + 1
         physical = output[..., :targets] * self.target_std + self.target_mean
         following = physical[..., :-1]
         if self._predicts_change:
@@ -202,7 +203,12 @@ class Ensemble(WorldModel):
             observation, reward = self._means(observation, output)
             steps.append((observation[:, 0], reward[:, 0]))
         observations, rewards = (torch.stack(part, dim=1) for part in zip(*steps, strict=True))
-        return Dream(observations.mean(dim=0), rewards.mean(dim=0), {}, observations, rewards)
+        return Dream(
+            self.split_vectors(observations.mean(dim=0)),
+            rewards.mean(dim=0),
+            self.split_vectors(observations),
+            rewards,
+        )
 
     def batch_dimensions(self, batch_size: int) -> tuple[int, ...]:
         """(E, B): every member learns from sequences of its own, as bootstrapping would give."""
@@ -215,15 +221,16 @@ class Ensemble(WorldModel):
         averaged over its dimensions, or the Gaussian negative log-likelihood; the cross-entropy
         of the continuation is added where it is predicted.
         """
-        targets = self.shapes.observation + 1
-        observation = batch.observation[:, :, 0]
+        targets = self.belief_size + 1
+        seen = self.joined_vectors(batch.observation)
+        observation = seen[:, :, 0]
         observation_loss = reward_loss = continue_loss = torch.zeros(())
         for step in range(loss_steps):
             output = self._network(observation, batch.action[:, :, step])
             following, reward = self._means(observation, output)
             error = torch.cat(
                 [
-                    following - batch.observation[:, :, step + 1],
+                    following - seen[:, :, step + 1],
                     (reward - batch.reward[:, :, step])[..., None],
                 ],
                 dim=-1,

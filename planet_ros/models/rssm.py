@@ -20,17 +20,18 @@ the paper's ablations, figure 4.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from planet_ros.config import RssmSettings
-from planet_ros.data import Episode
-from planet_ros.models.contract import NO_IMAGES, Dream, Shapes, TorchBatch, WorldModel
+from planet_ros.data import Episode, Signature
+from planet_ros.models.contract import Dream, Imagined, TensorParts, TorchBatch, WorldModel
 from planet_ros.models.objective import (
     Gaussian,
     balanced_kl,
@@ -58,17 +59,18 @@ class Rssm(WorldModel):
     """
 
     def __init__(
-        self, shapes: Shapes, settings: RssmSettings, predict_continue: bool = False
+        self, signature: Signature, settings: RssmSettings, predict_continue: bool = False
     ) -> None:
         """Make the networks with random weights from torch's global generator.
 
         Args:
-            shapes: Sizes and bounds of the environment.
+            signature: Of the environment.
             settings: Of the model.
             predict_continue: Whether it learns the probability that an episode goes on.
         """
         super().__init__()
-        self.shapes = shapes
+        self.signature = signature
+        size, images = signature.vector_size, signature.images
         self.settings = settings
         self._predicts_continue = predict_continue
         self._recurrent = settings.path != "stochastic"
@@ -81,35 +83,35 @@ class Rssm(WorldModel):
         context = self._deterministic or hidden
         self._context_size = context
         parameters = latent * (2 if self._noisy else 1)
-        self.transition = Dense(latent + shapes.action, hidden)
+        self.transition = Dense(latent + signature.actions, hidden)
         if self._recurrent:
             self.gates = Dense(hidden + self._deterministic, 3 * self._deterministic)
         self.prior_hidden = Dense(context, hidden)
         self.prior_output = Dense(hidden, parameters)
         self.image_scales = nn.ModuleDict(
-            {name: ImageScale(shape, settings.image_bits) for name, shape in shapes.images.items()}
+            {name: ImageScale(shape, settings.image_bits) for name, shape in images.items()}
         )
-        encoders = {name: self._image_encoder(shape) for name, shape in shapes.images.items()}
+        encoders = {name: self._image_encoder(shape) for name, shape in images.items()}
         self.image_encoders = nn.ModuleDict(encoders)
         embedding = sum(encoder.size for encoder in encoders.values())
-        if shapes.observation:
-            self.encoder = Dense(shapes.observation, hidden)
+        if size:
+            self.encoder = Dense(size, hidden)
             embedding += hidden
         self.posterior_hidden = Dense(context + embedding, hidden)
         self.posterior_output = Dense(hidden, parameters)
-        if shapes.observation:
-            self.decoder = Head(self.belief_size, hidden, shapes.observation, self._activation)
+        if size:
+            self.decoder = Head(self.belief_size, hidden, size, self._activation)
         self.image_decoders = nn.ModuleDict(
-            {name: self._image_decoder(shape) for name, shape in shapes.images.items()}
+            {name: self._image_decoder(shape) for name, shape in images.items()}
         )
         self.reward = Head(self.belief_size, hidden, 1, self._activation)
         if self._predicts_continue:
             self.continuation = Head(self.belief_size, hidden, 1, self._activation)
 
         # As in the ensemble, scales are factors and never quotients, for the sake of the export.
-        low, high = torch.from_numpy(shapes.low), torch.from_numpy(shapes.high)
-        self.register_buffer("observation_mean", torch.zeros(shapes.observation))
-        self.register_buffer("observation_factor", torch.ones(shapes.observation))
+        low, high = torch.tensor(signature.low), torch.tensor(signature.high)
+        self.register_buffer("observation_mean", torch.zeros(size))
+        self.register_buffer("observation_factor", torch.ones(size))
         self.register_buffer("action_mean", (low + high) / 2)
         self.register_buffer("action_factor", 2 / (high - low))
         self.register_buffer("reward_mean", torch.zeros(()))
@@ -143,25 +145,29 @@ class Rssm(WorldModel):
 
     def fit_normalization(self, episodes: Sequence[Episode]) -> None:
         """Take means and standard deviations of observations and rewards from data."""
-        observation = np.concatenate([episode.observation for episode in episodes])
+        names = [part.name for part in self.signature.parts("vector")]
         reward = np.concatenate([episode.reward for episode in episodes])
-        for buffer, value in (
-            (self.observation_mean, observation.mean(axis=0, dtype=np.float64)),
-            (self.observation_factor, 1 / spread(observation)),
+        scales: list[tuple[Tensor, NDArray[Any]]] = [
             (self.reward_mean, reward.mean()),
             (self.reward_std, spread(reward)),
-        ):
+        ]
+        if names:
+            observation = np.concatenate(
+                [
+                    np.concatenate([episode.observation[name] for name in names], axis=1)
+                    for episode in episodes
+                ]
+            )
+            scales += [
+                (self.observation_mean, observation.mean(axis=0, dtype=np.float64)),
+                (self.observation_factor, 1 / spread(observation)),
+            ]
+        for buffer, value in scales:
             buffer.copy_(torch.as_tensor(value, dtype=buffer.dtype))
         for name, scale in self.image_scales.items():
-            cast(ImageScale, scale).fit([episode.images[name] for episode in episodes])
+            cast(ImageScale, scale).fit([episode.observation[name] for episode in episodes])
 
-    def observe(
-        self,
-        belief: Tensor,
-        action: Tensor,
-        observation: Tensor,
-        images: Mapping[str, Tensor] = NO_IMAGES,
-    ) -> Tensor:
+    def observe(self, belief: Tensor, action: Tensor, observation: TensorParts) -> Tensor:
         """Filter with means; see `WorldModel.observe`.
 
         Before the first observation of an episode nothing was done: the action is then expected
@@ -169,23 +175,21 @@ class Rssm(WorldModel):
         """
         deterministic, latent = self._split(belief.unsqueeze(0))
         drive = self._drive(self._normalized_action(action.unsqueeze(0)))
+        seen = {name: value.unsqueeze(0) for name, value in observation.items()}
         embedding = self._embedding(
-            self._normalized_observation(observation.unsqueeze(0)),
-            {
-                name: self.image_scales[name](image.unsqueeze(0), 0.5)
-                for name, image in images.items()
-            },
+            self._normalized_vectors(seen),
+            {name: scale(seen[name], 0.5) for name, scale in self.image_scales.items()},
         )
         evidence = self._evidence(embedding)
         deterministic, context = self._advance(deterministic, latent, drive)
         mean = self._posterior(context, evidence).mean
         return self._features(deterministic, mean).squeeze(0)
 
-    def imagine(self, belief: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def imagine(self, belief: Tensor, actions: Tensor) -> Imagined:
         """Roll the prior's means forward; see `WorldModel.imagine`.
 
         Disagreement is the standard deviation of the reward over latents drawn from each step's
-        prior, with noise that is the same in every call; zero where none are asked for.
+        prior, with noise that is the same in every call; None where none are asked for.
 
         The network is that of `_advance` and `_prior`, arranged for speed: the way from the
         prior's hidden layer through its mean into the next transition is linear, so it is one
@@ -223,19 +227,16 @@ class Rssm(WorldModel):
         state = torch.cat(contexts)
         features = self._features(state, prior.mean)
         rewards = self._in_units(self.reward(features)).reshape(horizon, candidates).T
+        continues = disagreement = None
         if self._predicts_continue:
             continues = torch.sigmoid(self.continuation(features)).reshape(horizon, candidates).T
-        else:
-            continues = torch.ones_like(rewards)
         if self._samples:
             latents = prior.mean + prior.std * self.disagreement_noise
             sampled = self._features(state.expand(self._samples, -1, -1), latents)
             each = self._in_units(self.reward(sampled)).squeeze(-1)
             deviation = (each - each.mean(dim=0)).square().mean(dim=0).sqrt()
             disagreement = deviation.reshape(horizon, candidates).T
-        else:
-            disagreement = torch.zeros_like(rewards)
-        return rewards, continues, disagreement
+        return Imagined(rewards, continues, disagreement)
 
     def dream(self, belief: Tensor, actions: Tensor, samples: int) -> Dream:
         """Follow the prior's means, and draw whole trajectories from it; see `WorldModel.dream`."""
@@ -252,16 +253,20 @@ class Rssm(WorldModel):
             steps.append(features)
         trajectories = torch.stack(steps, dim=1)
         rewards = self._in_units(self.reward(trajectories)).squeeze(-1)
-        if self.shapes.observation:
-            decoded = self.decoder(trajectories)
-            observations = decoded / self.observation_factor + self.observation_mean
-        else:
-            observations = trajectories.new_zeros(*trajectories.shape[:2], 0)
+        vectors: dict[str, Tensor] = {}
+        if self.signature.vector_size:
+            decoded = self.decoder(trajectories) / self.observation_factor + self.observation_mean
+            vectors = self.split_vectors(decoded)
         images = {
             name: cast(ImageScale, self.image_scales[name]).pixels(decoder(trajectories[0]))
             for name, decoder in self.image_decoders.items()
         }
-        return Dream(observations[0], rewards[0], images, observations[1:], rewards[1:])
+        return Dream(
+            {**{name: values[0] for name, values in vectors.items()}, **images},
+            rewards[0],
+            {name: values[1:] for name, values in vectors.items()},
+            rewards[1:],
+        )
 
     def batch_dimensions(self, batch_size: int) -> tuple[int, ...]:
         """(B,): sequences from the start of which the belief is built up."""
@@ -271,7 +276,7 @@ class Rssm(WorldModel):
         """Negative evidence lower bound of each step (equation 3), with latent overshooting.
 
         Args:
-            batch: Sequences of L steps, (B, L + 1, O) observations. Filtering starts with a belief
+            batch: Sequences of L steps, L + 1 observations. Filtering starts with a belief
                 of zeros and the action in the middle of its range; the first observation is
                 reconstructed, but no reward is scored there.
             loss_steps: Ignored: the loss always covers whole sequences.
@@ -280,9 +285,9 @@ class Rssm(WorldModel):
             The loss, and its parts, each a mean over steps, in nats: errors of observation and
             reward without their constants, the KL and the overshooting KL without their weights.
         """
-        size, length = batch.observation.shape[:2]
+        size, length = batch.reward.shape
         noise = torch.randn(
-            length, size, self.settings.stochastic_size, device=batch.observation.device
+            length + 1, size, self.settings.stochastic_size, device=batch.reward.device
         )
         return self._loss(batch, noise)
 
@@ -290,10 +295,12 @@ class Rssm(WorldModel):
         """`loss` with the noise (L + 1, B, S) of the posterior's samples given."""
         settings = self.settings
         # Time first, as the loop wants it, but for images: only what is made of them is turned.
-        observation = self._normalized_observation(batch.observation.transpose(0, 1))
+        observation = self._normalized_vectors(
+            {name: values.transpose(0, 1) for name, values in batch.observation.items()}
+        )
         images = {
-            name: self.image_scales[name](frames, self._dequantisation(frames))
-            for name, frames in batch.images.items()
+            name: scale(batch.observation[name], self._dequantisation(batch.observation[name]))
+            for name, scale in self.image_scales.items()
         }
         scored = batch.mask.T
         seen = torch.cat([torch.ones_like(scored[:1]), scored])
@@ -301,7 +308,7 @@ class Rssm(WorldModel):
         reward = ((batch.reward - self.reward_mean) / self.reward_std).T
         drive = self._drive(torch.cat([torch.zeros_like(action[:1]), action]))
 
-        embedding = self._embedding(observation, images)
+        embedding = self._embedding(observation, images, batch_first=True)
         contexts, latents, posterior = self._filter(drive, embedding, noise)
         # In mixed precision what comes out of a layer is short: too short for a divergence.
         prior = Gaussian(*(value.to(latents.dtype) for value in self._prior(contexts)))
@@ -339,11 +346,11 @@ class Rssm(WorldModel):
         return loss, {name: value.detach() for name, value in metrics.items()}
 
     def _reconstruction_error(
-        self, features: Tensor, observation: Tensor, images: Mapping[str, Tensor], seen: Tensor
+        self, features: Tensor, observation: Tensor | None, images: TensorParts, seen: Tensor
     ) -> Tensor:
         """Mean over what was seen, (T, B) features and vectors, (B, T) images."""
         total = features.new_zeros(())
-        if self.shapes.observation:
+        if observation is not None:
             error = gaussian_error(
                 self.decoder(features), observation, self.settings.observation_std
             )
@@ -396,8 +403,11 @@ class Rssm(WorldModel):
         balance = self.settings.kl_balance if self._noisy else 1.0
         return with_free_nats(balanced_kl(posterior, prior, balance), self.settings.free_nats)
 
-    def _normalized_observation(self, observation: Tensor) -> Tensor:
-        return (observation - self.observation_mean) * self.observation_factor
+    def _normalized_vectors(self, observation: TensorParts) -> Tensor | None:
+        """All vectors (…, O) around zero; None where there are images alone."""
+        if not self.signature.vector_size:
+            return None
+        return (self.joined_vectors(observation) - self.observation_mean) * self.observation_factor
 
     def _dequantisation(self, frames: Tensor) -> Tensor | float:
         """Where in its step each pixel lies: noise, as in PlaNet, so that steps teach nothing."""
@@ -426,17 +436,19 @@ class Rssm(WorldModel):
         weight = self.transition.weight[self.settings.stochastic_size :]
         return action @ weight + self.transition.bias
 
-    def _embedding(self, observation: Tensor, images: Mapping[str, Tensor]) -> Tensor:
+    def _embedding(
+        self, vectors: Tensor | None, images: TensorParts, *, batch_first: bool = False
+    ) -> Tensor:
         """All that was seen, encoded: (…, E) of vectors (…, O) and images.
 
-        In a loss vectors come (T, B) and images (B, T); with one dimension there is no difference.
+        With `batch_first` images come (B, T), while vectors and what is made of both are (T, B).
         """
         parts = []
-        if self.shapes.observation:
-            parts.append(self._activation(self.encoder(observation)))
+        if vectors is not None:
+            parts.append(self._activation(self.encoder(vectors)))
         for name, frames in images.items():
             encoded = self.image_encoders[name](frames)
-            parts.append(encoded.transpose(0, 1) if encoded.dim() == 3 else encoded)
+            parts.append(encoded.transpose(0, 1) if batch_first else encoded)
         return torch.cat(parts, dim=-1)
 
     def _evidence(self, embedding: Tensor) -> Tensor:

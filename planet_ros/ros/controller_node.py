@@ -29,7 +29,7 @@ from planet_ros.control.assembly import Assembly
 from planet_ros.control.latency import Latency
 from planet_ros.control.loop import Command, ControlLoop, Observation, Origin
 from planet_ros.errors import UserError
-from planet_ros.images import fit_image
+from planet_ros.data.images import fit_image
 from planet_ros.ros.lifecycle import RobustLifecycleNode, logged
 from planet_ros.ros.messages import (
     COMMAND_TOPIC,

@@ -25,9 +25,9 @@ from std_srvs.srv import SetBool
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.data import Step
 from planet_ros.data.joining import StepJoiner
-from planet_ros.environment import Environment, EnvironmentSpec
+from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
-from planet_ros.images import fit_image
+from planet_ros.data.images import fit_image
 from planet_ros.ros.messages import (
     COMMAND_TOPIC,
     EVERY_IMAGE,

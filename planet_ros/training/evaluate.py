@@ -13,7 +13,7 @@ from planet_ros.bundle.manifest import Evaluation
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import PlannerSettings
 from planet_ros.control.agent import Agent
-from planet_ros.environment import Environment, EnvironmentSpec
+from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from planet_ros.bundle.manifest import Evaluation
 from planet_ros.bundle.runtime import Bundle, load_bundle
 from planet_ros.config import load_settings
-from planet_ros.environment import EnvironmentSpec
+from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.models import Shapes
 from planet_ros.training.checkpoint import read_checkpoint

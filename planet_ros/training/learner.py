@@ -24,7 +24,7 @@ from planet_ros.bundle.runtime import Bundle, load_bundle
 from planet_ros.config import Settings
 from planet_ros.control.agent import BeliefModel
 from planet_ros.data import Episode, EpisodeStore, SequenceBatch, SequenceSampler
-from planet_ros.environment import EnvironmentSpec
+from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.models import Ensemble, Rssm, Shapes, WorldModel
 from planet_ros.models.contract import TorchBatch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import Settings
 from planet_ros.control.agent import Agent
-from planet_ros.environment import Environment, EnvironmentSpec
+from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.training.evaluate import evaluate
 from planet_ros.training.progress import Progress

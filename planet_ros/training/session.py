@@ -18,13 +18,13 @@ from planet_ros.bundle.manifest import Evaluation
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import Settings
 from planet_ros.data import Episode, EpisodeBuilder, Step
-from planet_ros.environment import Environment, EnvironmentSpec
+from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.models import Shapes
 from planet_ros.planning.noise import colored_noise
 from planet_ros.training.learner import FitResult, Learner
 from planet_ros.training.memory import text_of_bytes
-from planet_ros.training.report import plot_learning_curves
+from planet_ros.report.curves import plot_learning_curves
 from planet_ros.training.run import RunFolder
 
 _ACTION_STREAM = 0

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from nodes import IMAGE_MODEL, PICTURE, PICTURE_AND_POSITION, Ros
 
-from planet_ros.cli.supervisor import Supervisor
+from planet_ros.supervision.supervisor import Supervisor
 
 _domains = itertools.count(os.getpid())
 

@@ -20,7 +20,7 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64MultiArray
 
-from planet_ros.cli.supervisor import Supervisor
+from planet_ros.supervision.supervisor import Supervisor
 from planet_ros.ros.messages import EVERY_STEP
 
 TEST_FOLDER = Path(__file__).resolve().parents[1]

@@ -12,7 +12,7 @@ from nodes import ENVIRONMENT, NodeProcess, Ros
 
 from planet_ros.bundle.runtime import load_bundle
 from planet_ros.data import EpisodeStore
-from planet_ros.environment import Environment
+from planet_ros.environments import Environment
 from planet_ros.training.evaluate import environment_of, evaluate
 from planet_ros.training.run import RunFolder
 

@@ -12,7 +12,7 @@ import pytest
 import tiny_environments
 
 from planet_ros.config import settings_from
-from planet_ros.environment import Environment, EnvironmentSpec
+from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
 
 OWN_MODULE = """

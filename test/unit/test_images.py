@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from planet_ros.images import fit_image
+from planet_ros.data.images import fit_image
 
 
 def noise(*shape: int) -> np.ndarray:

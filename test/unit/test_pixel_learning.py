@@ -11,7 +11,7 @@ import pytest
 from planet_ros.bundle.runtime import load_bundle
 from planet_ros.config import Settings
 from planet_ros.control.agent import Agent
-from planet_ros.environment import Environment, EnvironmentSpec
+from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.training.loop import train
 from planet_ros.training.run import RunFolder
 

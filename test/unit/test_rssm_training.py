@@ -15,7 +15,7 @@ from planet_ros.bundle.runtime import load_bundle
 from planet_ros.config import Settings
 from planet_ros.control.agent import Agent
 from planet_ros.data import EpisodeBuilder, EpisodeStore
-from planet_ros.environment import Environment, EnvironmentSpec
+from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.models import Shapes
 from planet_ros.training.learner import Learner, _running_average

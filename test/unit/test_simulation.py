@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from planet_ros.environment import Environment, EnvironmentSpec
+from planet_ros.environments import Environment, EnvironmentSpec
 from sim_bridge.joint_states import Joints, has_joints, read_joints
 from sim_bridge.simulation import Simulation
 

@@ -18,7 +18,7 @@ from planet_ros.bundle import export as bundle_export
 from planet_ros.bundle.runtime import load_bundle
 from planet_ros.config import Settings, load_settings
 from planet_ros.data import EpisodeStore
-from planet_ros.environment import Environment, EnvironmentSpec
+from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.models import Ensemble, Shapes
 from planet_ros.training.checkpoint import (

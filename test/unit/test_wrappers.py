@@ -6,9 +6,9 @@ import gymnasium
 import numpy as np
 import pytest
 
-from planet_ros.environment import Environment, EnvironmentSpec
+from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
-from planet_ros.images import fit_image
+from planet_ros.data.images import fit_image
 
 REPEAT = 'planet_ros.wrappers:ActionRepeat {"repeat": %d}'
 SELECT = 'planet_ros.wrappers:SelectObservation {"indices": %s}'

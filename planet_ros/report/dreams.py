@@ -28,7 +28,7 @@ from planet_ros.errors import UserError
 from planet_ros.models import WorldModel
 from planet_ros.models.contract import Dream
 from planet_ros.training.export import open_checkpoint
-from planet_ros.training.report import new_figure, save_figure, write_gif
+from planet_ros.report.curves import new_figure, save_figure, write_gif
 from planet_ros.training.run import RunFolder
 
 LONGEST_PREDICTION = 50

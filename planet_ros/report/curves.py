@@ -13,7 +13,7 @@ from PIL import Image
 
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.control.agent import Agent
-from planet_ros.environment import Environment, EnvironmentSpec
+from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.files import write_whole
 from planet_ros.training.run import RunFolder
 

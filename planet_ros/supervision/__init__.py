@@ -1,0 +1,1 @@
+"""Starting and watching nodes, for the demo, the benchmarks and the tests."""
