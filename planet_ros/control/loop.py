@@ -162,7 +162,9 @@ class ControlLoop:
         self.failure = ""
         self._stale = False
         self._forget = True
-        self._taken: Array | None = None  # sent since the policy last acted; it owns what was before
+        self._taken: Array | None = (
+            None  # sent since the policy last acted; it owns what was before
+        )
         self._answered: Command | None = None
 
     def close(self) -> None:
