@@ -24,7 +24,7 @@ from planet_ros.bundle.export import BundleExporter
 from planet_ros.bundle.manifest import Evaluation
 from planet_ros.bundle.runtime import Bundle, load_bundle
 from planet_ros.config import LearnerSettings
-from planet_ros.control.agent import BeliefModel
+from planet_ros.control.policy import BeliefModel
 from planet_ros.data import Episode, EpisodeStore, Replay, SequenceBatch, Signature
 from planet_ros.data.sampling import SequenceSampler
 from planet_ros.environments import EnvironmentSpec

@@ -18,22 +18,14 @@ from numpy.typing import NDArray
 from planet_ros.bundle.manifest import Evaluation
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import LearnerSettings
+from planet_ros.control.exploration import RandomPolicy
 from planet_ros.data import Episode, EpisodeBuilder, EpisodeStore, Signature, Step
 from planet_ros.environments import EnvironmentSpec
-from planet_ros.planning.noise import colored_noise
 from planet_ros.training.checkpoint import read_checkpoint
 from planet_ros.training.commit import Journal
 from planet_ros.training.learner import FitResult, Learner
 from planet_ros.training.memory import check_memory, text_of_bytes
 from planet_ros.training.run import RunFolder
-
-_ACTION_STREAM = 0
-"""Random actions come from ``default_rng([seed, stream, episode, index])``, so that a run that is
-resumed, or whose steps come over a network, draws the same ones."""
-
-_NOISE_STEPS = 1000
-"""Length of an episode's coloured noise, which then repeats."""
-
 
 COMMIT_AFTER_S = 2.0
 """An episode after which nothing was learned is made durable by the next commit; at the latest
@@ -88,7 +80,9 @@ class Session:
         self._learned_since_commit = False
         self._say = say
         self._builder = EpisodeBuilder()
-        self._noise: tuple[int, NDArray[np.floating]] | None = None
+        self._random_policy = RandomPolicy(
+            self._signature, seed=settings.seed, beta=training.random_noise_beta
+        )
         self._random_episode = self.random
         if saved is None:
             self._commit()
@@ -119,19 +113,8 @@ class Session:
         return self.learner.evaluation is not None
 
     def random_action(self, episode: int, index: int) -> NDArray[np.float32]:
-        """The random action (A,) of a step: uniform, or a part of the episode's coloured noise."""
-        low, high, seed = self._signature.low, self._signature.high, self.settings.seed
-        beta = self.settings.training.random_noise_beta
-        if beta == 0:
-            rng = np.random.default_rng([seed, _ACTION_STREAM, episode, index])
-            return rng.uniform(low, high).astype(np.float32)
-        if self._noise is None or self._noise[0] != episode:
-            rng = np.random.default_rng([seed, _ACTION_STREAM, episode])
-            self._noise = episode, colored_noise(beta, (1, _NOISE_STEPS, len(low)), rng)[0]
-        noise = self._noise[1][index % _NOISE_STEPS]
-        return np.clip(self._signature.middle + (high - low) / 2 * noise, low, high).astype(
-            np.float32
-        )
+        """The random action (A,) of a step; see `RandomPolicy`."""
+        return self._random_policy.action(episode, index)
 
     def add(self, step: Step) -> bool:
         """Take in a step.
