@@ -64,7 +64,9 @@ class RandomPolicy:
             rng = np.random.default_rng([self._seed, _RANDOM_STREAM, episode])
             self._noise = episode, colored_noise(self._beta, (1, _NOISE_STEPS, len(low)), rng)[0]
         noise = self._noise[1][index % _NOISE_STEPS]
-        return np.clip((low + high) / 2 + (high - low) / 2 * noise, low, high).astype(np.float32)
+        return np.clip(self._signature.middle + (high - low) / 2 * noise, low, high).astype(
+            np.float32
+        )
 
 
 class ExploringPolicy:
