@@ -102,7 +102,7 @@ def _keys(space: Any) -> list[str]:
 
 def _mujoco_actuators(env: gymnasium.Env) -> list[str]:
     """Of the model's actuators, or of the joints they move where they have no name of their own."""
-    model = getattr(env.unwrapped, "model", None)
+    model: Any = getattr(env.unwrapped, "model", None)
     if not hasattr(model, "actuator") or not hasattr(model, "joint"):
         return []
     names = []
@@ -122,7 +122,7 @@ def _mujoco_actuators(env: gymnasium.Env) -> list[str]:
 
 def _mujoco_state(env: gymnasium.Env) -> list[str]:
     """Of positions and velocities of joints that slide or turn, where nothing else is seen."""
-    model = getattr(env.unwrapped, "model", None)
+    model: Any = getattr(env.unwrapped, "model", None)
     structure = getattr(env.unwrapped, "observation_structure", None)
     if not hasattr(model, "joint") or not isinstance(structure, dict):
         return []

@@ -356,7 +356,7 @@ def test_reward_that_is_not_finite_is_an_error(
 ) -> None:
     made = environment("PointMass")
     made.reset(seed=0)
-    broken = (np.zeros(2, np.float32), reward, False, False, {})
+    broken: Any = (np.zeros(2, np.float32), reward, False, False, {})
     monkeypatch.setattr(tiny_environments.PointMass, "step", lambda *_: broken)
     with pytest.raises(UserError, match=f"found reward {reward} at step 1"):
         made.step(np.zeros(2))
@@ -366,7 +366,7 @@ def test_action_out_of_range_is_moved_into_it_and_recorded_so() -> None:
     made = environment("PointMass")
     start = made.reset(seed=0)
     step = made.step(np.array([9.0, -0.5]))
-    np.testing.assert_array_equal(step.action, np.float32([1.0, -0.5]))
+    np.testing.assert_array_equal(step.action, np.array([1.0, -0.5], np.float32))
     moved = vector(step) - vector(start)
     np.testing.assert_allclose(moved, [0.2, -0.1], atol=1e-6)
 
