@@ -12,14 +12,14 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 
-from planet_ros.config import closest
+from planet_ros.config import EnvironmentSettings, closest
 from planet_ros.data import Signature, Step
 from planet_ros.data.signature import IMAGE_PART, VECTOR_PART, ActionPart, Layout, ObservationPart
 from planet_ros.environments.names import action_names, numbers_named, observation_names
@@ -27,34 +27,6 @@ from planet_ros.errors import UserError
 
 STEPS_TAKEN = "environment_steps"
 """What a wrapper that repeats actions says in ``info``: how often it stepped the environment."""
-
-
-class EnvironmentSettings(Protocol):
-    """The settings that name an environment, whichever else there are."""
-
-    @property
-    def env_id(self) -> str:
-        """Gymnasium's id."""
-
-    @property
-    def env_kwargs(self) -> str:
-        """Keyword arguments, a JSON object."""
-
-    @property
-    def env_modules(self) -> Sequence[str]:
-        """To import first."""
-
-    @property
-    def env_wrappers(self) -> Sequence[str]:
-        """Inside first."""
-
-    @property
-    def env_observation_names(self) -> Sequence[str]:
-        """``NAME [UNIT]`` of each number."""
-
-    @property
-    def env_action_names(self) -> Sequence[str]:
-        """Likewise."""
 
 
 @dataclass(frozen=True)

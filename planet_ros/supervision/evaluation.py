@@ -43,9 +43,15 @@ def evaluate_over_topics(
         "bridge.wait_for_learner": True,
     }
     act = {"model": str(model.resolve()), "seed": seed, "controller.trigger": "observation"}
-    with (
-        NodeProcess("gym_bridge", bridge, config=config, log=logs / "gym_bridge.log"),
-        NodeProcess("controller", act, config=config, log=logs / "controller.log") as controller,
-    ):
-        supervisor.activate("controller", while_alive=controller.check_alive)
-        return supervisor.record_episodes(episodes, say=say)
+
+    def node(name: str, parameters: Mapping[str, Any]) -> NodeProcess:
+        return NodeProcess(name, parameters, config=config, log=logs / f"{name}-evaluation.log")
+
+    with node("gym_bridge", bridge) as simulator, node("controller", act) as controller:
+
+        def check_alive() -> None:
+            simulator.check_alive()
+            controller.check_alive()
+
+        supervisor.activate("controller", while_alive=check_alive)
+        return supervisor.record_episodes(episodes, say=say, while_alive=check_alive)
