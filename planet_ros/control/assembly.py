@@ -46,7 +46,7 @@ class _LazyParts(Mapping[str, NDArray[Any]]):
 
 @dataclass(frozen=True)
 class _Vector:
-    values: NDArray[np.float32]
+    values: NDArray[np.float32] | None
     stamp_ns: int
     received_s: float
     episode: int | None
@@ -74,15 +74,14 @@ class Assembly:
         """
         self._image_names = tuple(signature.images)
         self._together = together
-        self._takes_vector = signature.vector_size > 0
-        self._needs_vector = self._takes_vector or together
+        self._needs_vector = signature.vector_size > 0 or together
         self._vector: _Vector | None = None
         self._images: dict[str, _Image] = {}
         self._first = False
 
     def take_vector(
         self,
-        values: NDArray[np.float32],
+        values: NDArray[np.float32] | None,
         stamp_ns: int | None,
         received_s: float,
         *,
@@ -92,7 +91,7 @@ class Assembly:
         """Take in a vector, or its label alone.
 
         Args:
-            values: (O,) finite numbers; passed over where the observation has no vector.
+            values: (O,) finite numbers; None where the observation has no vector.
             stamp_ns: On the source's clock; None where it does not say.
             received_s: When it arrived, on the steady clock.
             first: It is the first of an episode.
@@ -184,7 +183,7 @@ class Assembly:
         decode: dict[str, Callable[[], NDArray[Any]]] = {
             name: self._images[name].decode for name in self._image_names
         }
-        if self._takes_vector and self._vector is not None:
-            values = self._vector.values
+        values = None if self._vector is None else self._vector.values
+        if values is not None:
             decode[VECTOR_PART] = lambda: values
         return _LazyParts(decode)
