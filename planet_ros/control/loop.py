@@ -27,11 +27,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from planet_ros.bundle.runtime import Bundle, Images
+from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import ControllerSettings
-from planet_ros.control.agent import Agent
 from planet_ros.control.latency import Latency
 from planet_ros.control.limits import Limits
+from planet_ros.control.policy import PlanningPolicy, Policy, Successor
+from planet_ros.data import Parts
 from planet_ros.planning import Plan
 
 Array = NDArray[np.float32]
@@ -42,19 +43,17 @@ class Observation:
     """What a state source said.
 
     Attributes:
-        vector: (O,) finite numbers.
+        parts: (n,) float32, finite, of each vector, (height, width, channels) uint8 of each image.
         received_s: When it arrived, on the steady clock.
         stamp_ns: When it was true, on the source's clock; the command that answers it bears it.
         first: It is the first of an episode: whatever was believed before does not hold.
-        images: (height, width, channels) uint8 each.
         episode: Number of the episode, where the source says.
     """
 
-    vector: Array
+    parts: Parts
     received_s: float
     stamp_ns: int
     first: bool = False
-    images: Images = field(default_factory=dict)
     episode: int | None = None
 
 
@@ -126,17 +125,17 @@ class ControlLoop:
         seed: int,
         clock: Callable[[], float],
         notify: Callable[[], None],
-        exploration_noise: float = 0.0,
+        make_policy: Callable[[Bundle, int], Policy] = PlanningPolicy.of,
         lacking: Callable[[], str] = lambda: "",
     ) -> None:
         """Make a loop without a model, which says nothing until `use` gives it one.
 
         Args:
             settings: Trigger, limits of age and number.
-            seed: Of the planner; in episode i that many more, where the source numbers episodes.
+            seed: Of the policy; in episode i that many more, where the source numbers episodes.
             clock: Steady clock in seconds.
             notify: Called from the planning thread when a plan is ready.
-            exploration_noise: See `Agent`.
+            make_policy: Makes what acts by a bundle, with a seed; by default it plans.
             lacking: Says which parts keep an observation from being complete and new, for the
                 reason of a safe command; empty if none is known to.
         """
@@ -144,11 +143,11 @@ class ControlLoop:
         self._seed = seed
         self._clock = clock
         self._notify = notify
-        self._exploration_noise = exploration_noise
+        self._make_policy = make_policy
         self._lacking = lacking
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="planner")
-        self._agent: Agent | None = None
-        self._next: tuple[Bundle, Limits, Agent] | None = None
+        self._policy: Policy | None = None
+        self._next: tuple[Bundle, Limits, Policy] | None = None
         self.bundle: Bundle | None = None
         self.limits: Limits | None = None
         self.planning = Latency()
@@ -163,6 +162,9 @@ class ControlLoop:
         self.failure = ""
         self._stale = False
         self._forget = True
+        self._taken: Array | None = (
+            None  # sent since the policy last acted; it owns what was before
+        )
         self._answered: Command | None = None
 
     def close(self) -> None:
@@ -179,36 +181,27 @@ class ControlLoop:
             ValueError: The planner cannot work within its bounds.
         """
         # All that can fail is done here, so that the old model goes on whole if it does.
-        manifest = bundle.manifest
-        limits = Limits(manifest.low, manifest.high, self._settings.safe_command)
-        self._next = bundle, limits, self._agent_of(bundle)
+        signature = bundle.manifest.signature
+        limits = Limits(signature.low, signature.high, self._settings.safe_command)
+        self._next = bundle, limits, self._make_policy(bundle, self._seed)
         if self._job is None:
             self._take_over()
-
-    def _agent_of(self, bundle: Bundle) -> Agent:
-        return Agent.of(bundle, self._seed, exploration_noise=self._exploration_noise)
 
     def _take_over(self) -> None:
         if self._next is None:
             return
-        old = None if self.bundle is None else self.bundle.manifest
-        (self.bundle, self.limits, agent), self._next = self._next, None
-        new = self.bundle.manifest
+        previous = self._policy
+        (self.bundle, self.limits, self._policy), self._next = self._next, None
         if (
-            self._agent is not None
-            and old is not None
-            and old.belief_size == new.belief_size
-            and old.observation == new.observation
-            and old.action == new.action
-            and old.planner == new.planner
+            previous is not None
+            and isinstance(self._policy, Successor)
+            and self._policy.inherit(previous)
         ):
-            # The same model, further learned: the warm start and the random numbers go on.
-            self._agent.model = self.bundle.model
-            return
-        self._agent = agent
+            return  # the same model, further learned: the warm start and the random numbers go on
         self._plan = None
         self._newest = None
         self._answered = None
+        self._taken = None
 
     # ── events ───────────────────────────────────────────────────────────────────────────────
 
@@ -247,7 +240,7 @@ class ControlLoop:
             What to publish now; None while there is no model or while a plan is being made.
         """
         self._tick += 1
-        if self._agent is None:
+        if self._policy is None:
             return None
         stale = self._staleness()
         if self._settings.trigger == "observation":
@@ -299,7 +292,7 @@ class ControlLoop:
             self._behind = job.tick != self._tick
             if self._sent_tick == self._tick:
                 return None  # this period has its command; the plan serves the next one
-            return self._due(failure or "the plan was late" * self._behind)
+            return self._due(failure or ("the plan was late" if self._behind else ""))
         stamp_ns = job.observation.stamp_ns
         command = (
             self._safe(failure, stamp_ns)
@@ -340,7 +333,7 @@ class ControlLoop:
 
         A simulation may take longer steps than the limit of age allows a robot.
         """
-        period_s = 0.0 if self.bundle is None else self.bundle.manifest.control_period_s
+        period_s = 0.0 if self.bundle is None else self.bundle.manifest.signature.period_s
         return max(self._settings.stale_timeout_s, 3 * period_s) * 1e9
 
     def _drop(self) -> None:
@@ -351,13 +344,16 @@ class ControlLoop:
             self._job.outdated = True
 
     def _start(self) -> None:
-        agent, observation = self._agent, self._newest
-        if agent is None or observation is None:
+        policy, observation = self._policy, self._newest
+        if policy is None or observation is None:
             return
         if self._forget:
-            agent.reset(self._episode_seed(observation))
+            policy.reset(self._episode_seed(observation))
             self._forget = False
-        future = self._thread.submit(self._timed_plan, agent, observation)
+        elif self._taken is not None:
+            policy.took(self._taken)
+        self._taken = None
+        future = self._thread.submit(self._timed_plan, policy, observation)
         self._job = _Job(observation, self._tick, future)
         future.add_done_callback(lambda _: self._notify())
 
@@ -367,9 +363,9 @@ class ControlLoop:
             return None
         return self._seed + observation.episode
 
-    def _timed_plan(self, agent: Agent, observation: Observation) -> tuple[Plan, float]:
+    def _timed_plan(self, policy: Policy, observation: Observation) -> tuple[Plan, float]:
         began = self._clock()
-        plan = agent.act(observation.vector, observation.images)
+        plan = policy.act(observation.parts)
         return plan, self._clock() - began
 
     def _due(self, reason: str) -> Command:
@@ -398,8 +394,8 @@ class ControlLoop:
     def _sent(self, command: Command, taken: bool = True) -> Command:
         self.counters.commands += 1
         self._sent_tick = self._tick
-        if taken and self._agent is not None and self._job is None:
-            self._agent.last_action = command.action
+        if taken:
+            self._taken = command.action
         return command
 
     def _stamp(self) -> int:

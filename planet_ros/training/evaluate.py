@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +11,10 @@ import numpy as np
 from planet_ros.bundle.manifest import Evaluation
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import PlannerSettings
-from planet_ros.control.agent import Agent
+from planet_ros.control.policy import PlanningPolicy
 from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
+from planet_ros.training.collect import TimedPolicy, collect
 
 
 @dataclass(frozen=True)
@@ -71,37 +71,6 @@ def environment_of(bundle: Bundle) -> EnvironmentSpec:
     return EnvironmentSpec(record.id, record.kwargs, tuple(record.modules), tuple(record.wrappers))
 
 
-def check_fits(bundle: Bundle, environment: Environment) -> None:
-    """See that a bundle's observation and action are the environment's.
-
-    Raises:
-        UserError: They are not; the text names the part, what was found and what was expected.
-    """
-    manifest = bundle.manifest
-    size = manifest.observation_size
-    if size != environment.observation_size:
-        raise UserError(
-            f"{environment.spec.id}: observation: found {environment.observation_size} numbers, "
-            f"but {bundle.path} expects {size}"
-        )
-    if manifest.images != environment.images:
-        raise UserError(
-            f"{environment.spec.id}: found the images {environment.images}, but {bundle.path} "
-            f"expects {manifest.images}"
-        )
-    low, high = manifest.low, manifest.high
-    if len(low) != len(environment.low):
-        raise UserError(
-            f"{environment.spec.id}: action: found {len(environment.low)} numbers, but "
-            f"{bundle.path} gives {len(low)}"
-        )
-    if not (np.allclose(low, environment.low) and np.allclose(high, environment.high)):
-        raise UserError(
-            f"{environment.spec.id}: action: found the range {environment.low} to "
-            f"{environment.high}, but {bundle.path} was learned with {low} to {high}"
-        )
-
-
 def evaluate(
     bundle: Bundle,
     environment: Environment,
@@ -125,20 +94,17 @@ def evaluate(
         UserError: The bundle does not fit the environment, or that gives a value that is not
             finite.
     """
-    check_fits(bundle, environment)
-    agent = Agent.of(bundle, seed, planner)
-    returns, ticks, steps = [], [], 0
-    for index in range(episodes):
-        agent.reset(seed=seed + index)
-        step = environment.reset(seed=seed + index)
-        total = 0.0
-        while not step.last:
-            began = time.perf_counter()
-            plan = agent.act(step.observation, step.images)
-            ticks.append(time.perf_counter() - began)
-            step = environment.step(plan.actions[0])
-            total += step.reward
-            steps += step.environment_steps
-        returns.append(total)
-        after_episode(index, total)
-    return EvaluationResult(returns=returns, steps=steps, tick_s=ticks)
+    bundle.manifest.signature.check(environment.signature, environment.spec.id)
+    policy = TimedPolicy(PlanningPolicy.of(bundle, seed, planner))
+    returns: list[float] = []
+    total, steps = 0.0, 0
+    for step in collect(policy, environment, range(seed, seed + episodes)):
+        if step.index == 0:
+            total = 0.0
+            continue
+        total += step.reward
+        steps += step.environment_steps
+        if step.last:
+            returns.append(total)
+            after_episode(len(returns) - 1, total)
+    return EvaluationResult(returns=returns, steps=steps, tick_s=policy.seconds)

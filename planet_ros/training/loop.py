@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
 from planet_ros.bundle.runtime import Bundle
-from planet_ros.config import Settings
-from planet_ros.control.agent import Agent
+from planet_ros.config import LearnerSettings
+from planet_ros.control.exploration import RandomPolicy, exploring
+from planet_ros.control.policy import PlanningPolicy, Policy
+from planet_ros.data import Parts
 from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
+from planet_ros.planning import Plan
+from planet_ros.training.collect import collect
 from planet_ros.training.evaluate import evaluate
 from planet_ros.training.progress import Progress
 from planet_ros.training.run import RunFolder
-from planet_ros.training.session import Session, shapes_of
+from planet_ros.training.session import Session
 
 HELD_OUT_SEED = 900_000
 """First start of the evaluation after training; training starts count up from its seed."""
 
 
-def train(settings: Settings) -> RunFolder:
+def train(settings: LearnerSettings) -> RunFolder:
     """Learn an environment from scratch, or go on where the run in the output folder stopped.
 
     Raises:
@@ -28,9 +37,8 @@ def train(settings: Settings) -> RunFolder:
         with Progress(settings.training.steps, "steps") as progress:
             session = Session(
                 settings,
-                shapes_of(environment),
+                environment.signature,
                 environment=environment.spec,
-                command_period_s=environment.step_period_s,
                 say=progress.line,
             )
             progress.start_at(session.steps)
@@ -45,40 +53,65 @@ def train(settings: Settings) -> RunFolder:
             except UserError:
                 session.finish()
                 raise
-        _evaluate(session, environment)
+        if not session.evaluated:
+            _evaluate(session, environment)
     finally:
         environment.close()
     return session.run
 
 
 def _learn(session: Session, environment: Environment, progress: Progress) -> None:
-    seed = session.settings.seed
-    agent = None if session.random else _with_model(None, session.learner.export(), session)
-    while not session.finished:
-        episode = session.learner.episodes
-        if agent is not None:
-            agent.reset(seed=seed + episode)
-        step = environment.reset(seed=seed + episode)
-        session.add(step)
-        while not (step.last or session.finished):
-            if agent is None:
-                action = session.random_action(episode, step.index)
-            else:
-                action = agent.act(step.observation, step.images).actions[0]
-            step = environment.step(action)
+    policy = _Learning(session)
+    if not session.random:
+        policy.use(session.learner.export())
+    for step in collect(policy, environment, _starts(session)):
+        if step.index > 0:
             progress.advance(step.environment_steps)
-            if session.add(step):
-                agent = _with_model(agent, session.fit(), session)
+        if session.add(step):
+            policy.use(session.fit())
+        if session.finished:
+            break
 
 
-def _with_model(agent: Agent | None, bundle: Bundle, session: Session) -> Agent:
-    """The agent with a newly fitted model, its warm start and random numbers kept."""
-    if agent is None:
-        settings = session.settings
-        noise = settings.training.exploration_noise
-        agent = Agent.of(bundle, settings.seed, exploration_noise=noise)
-    agent.model = session.learner.acting or bundle.model
-    return agent
+def _starts(session: Session) -> Iterator[int]:
+    while not session.finished:
+        yield session.settings.seed + session.learner.episodes
+
+
+class _Learning:
+    """Acts at random until there is a model, then by the newest one."""
+
+    def __init__(self, session: Session) -> None:
+        settings, self._session = session.settings, session
+        self._acting: Policy = RandomPolicy(
+            session.learner.signature,
+            seed=settings.seed,
+            beta=settings.training.random_noise_beta,
+        )
+
+    def use(self, bundle: Bundle) -> None:
+        """Plan with a newly fitted model; the warm start and the random numbers go on."""
+        settings, learner = self._session.settings, self._session.learner
+        newest = exploring(
+            PlanningPolicy.of(bundle, settings.seed, model=learner.acting),
+            learner.signature,
+            noise=settings.training.exploration_noise,
+            seed=settings.seed,
+        )
+        newest.inherit(self._acting)
+        self._acting = newest
+
+    def reset(self, seed: int | None = None) -> None:
+        """Begin an episode."""
+        self._acting.reset(seed)
+
+    def act(self, observation: Parts) -> Plan:
+        """Decide."""
+        return self._acting.act(observation)
+
+    def took(self, action: NDArray[np.float32]) -> None:
+        """Go on."""
+        self._acting.took(action)
 
 
 def _evaluate(session: Session, environment: Environment) -> None:

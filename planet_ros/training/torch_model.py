@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from planet_ros.bundle.runtime import NO_IMAGES, Array, Images
+from planet_ros.bundle.runtime import Rollouts
+from planet_ros.data import Parts
 from planet_ros.models import WorldModel
+
+Array = NDArray[np.float32]
 
 
 class TorchBeliefModel:
@@ -26,26 +31,22 @@ class TorchBeliefModel:
         """Belief (B,) before anything was seen."""
         return self._model.initial_belief().numpy()
 
-    def observe(
-        self, belief: Array, action: Array, observation: Array, images: Images = NO_IMAGES
-    ) -> Array:
-        """Belief (B,) after taking `action` (A,) and then seeing `observation` (O,) and images."""
-        with torch.no_grad():
-            following = self._model.observe(
-                self._tensor(belief),
-                self._tensor(action),
-                self._tensor(observation),
-                {name: self._tensor(image) for name, image in images.items()},
-            )
+    @torch.no_grad()
+    def observe(self, belief: Array, action: Array, observation: Parts) -> Array:
+        """Belief (B,) after taking `action` (A,) and then seeing something."""
+        seen = {name: self._tensor(value) for name, value in observation.items()}
+        following = self._model.observe(self._tensor(belief), self._tensor(action), seen)
         return following.cpu().numpy()
 
-    def imagine(self, belief: Array, actions: Array) -> tuple[Array, Array, Array]:
-        """Rewards, continues and disagreement (N, H) of candidates `actions` (N, H, A)."""
-        with torch.no_grad():
-            rewards, continues, disagreement = self._model.imagine(
-                self._tensor(belief), self._tensor(actions)
-            )
-        return rewards.cpu().numpy(), continues.cpu().numpy(), disagreement.cpu().numpy()
+    @torch.no_grad()
+    def imagine(self, belief: Array, actions: Array) -> Rollouts:
+        """What is expected of candidates `actions` (N, H, A)."""
+        imagined = self._model.imagine(self._tensor(belief), self._tensor(actions))
+        return Rollouts(*(None if part is None else part.cpu().numpy() for part in imagined))
 
-    def _tensor(self, values: NDArray[np.generic]) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
+    def _tensor(self, values: NDArray[Any]) -> torch.Tensor:
+        values = np.ascontiguousarray(values)
+        # torch warns of arrays that must not be written, such as a signature's.
+        return torch.from_numpy(values if values.flags.writeable else values.copy()).to(
+            self._device
+        )

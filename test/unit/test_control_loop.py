@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from planet_ros.bundle.export import BundleExporter
-from planet_ros.bundle.runtime import NO_IMAGES, Bundle, Images, load_bundle
+from planet_ros.bundle.runtime import Bundle, Rollouts, load_bundle
 from planet_ros.config import ControllerSettings, PlannerSettings, WorldModelSettings
-from planet_ros.control.agent import Agent, BeliefModel
 from planet_ros.control.latency import Latency
 from planet_ros.control.limits import Limits
 from planet_ros.control.loop import Command, ControlLoop, Observation, Origin
+from planet_ros.control.policy import BeliefModel, PlanningPolicy
+from planet_ros.data import ActionPart, ObservationPart, Parts, Signature
 from planet_ros.errors import UserError
-from planet_ros.models import Ensemble, Shapes
+from planet_ros.models import Ensemble
 from planet_ros.planning import Plan
 
 Array = NDArray[np.float32]
@@ -39,19 +40,19 @@ PATIENCE_S = 60.0
 
 def make_bundle(folder: Path, low: list[float], high: list[float], weights: int = 0) -> Bundle:
     torch.manual_seed(weights)
-    shapes = Shapes(2, np.float32(low), np.float32(high))
-    model = Ensemble(shapes, WorldModelSettings(members=2, hidden_sizes=[8]))
+    actions = enumerate(zip(low, high, strict=True))
+    signature = Signature(
+        (ObservationPart("observation", (2,)),),
+        tuple(ActionPart(f"action_{index}", *ends) for index, ends in actions),
+        PERIOD_S,
+    )
+    model = Ensemble(signature, WorldModelSettings(members=2, hidden_sizes=[8]))
     BundleExporter(model, HORIZON).export(
         folder,
         {
             "model_kind": "ensemble",
             "horizon": HORIZON,
-            "control_period_s": PERIOD_S,
-            "observation": [{"name": "observation", "shape": [2]}],
-            "action": [
-                {"name": f"action_{index}", "low": least, "high": greatest}
-                for index, (least, greatest) in enumerate(zip(low, high, strict=True))
-            ],
+            "signature": signature,
             "planner": PlannerSettings(horizon=HORIZON, candidates=12, elites=3, iterations=2),
         },
     )
@@ -91,24 +92,45 @@ class Watched:
     def initial_belief(self) -> Array:
         return self._model.initial_belief()
 
-    def observe(
-        self, belief: Array, action: Array, observation: Array, images: Images = NO_IMAGES
-    ) -> Array:
-        self.seen.append((belief.copy(), action.copy(), observation.copy()))
+    def observe(self, belief: Array, action: Array, observation: Parts) -> Array:
+        vector = observation["observation"]
+        self.seen.append((belief.copy(), action.copy(), vector.copy()))
         self.entered.set()
         assert self.gate.wait(PATIENCE_S)
-        here = self.error_at is None or np.array_equal(self.error_at, observation)
+        here = self.error_at is None or np.array_equal(self.error_at, vector)
         if self.error is not None and here:
             raise self.error
-        result = self._model.observe(belief, action, observation, images)
+        result = self._model.observe(belief, action, observation)
         self.done += 1
         return result
 
-    def imagine(self, belief: Array, actions: Array) -> tuple[Array, Array, Array]:
-        rewards, continues, disagreement = self._model.imagine(belief, actions)
+    def imagine(self, belief: Array, actions: Array) -> Rollouts:
+        rollouts = self._model.imagine(belief, actions)
         if self.value is not None:
-            rewards = np.full_like(rewards, self.value)
-        return rewards, continues, disagreement
+            return rollouts._replace(rewards=np.full_like(rollouts.rewards, self.value))
+        return rollouts
+
+
+class Twin:
+    """What a loop is expected to compute: a policy of its own that takes the same steps."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self._policy = PlanningPolicy.of(bundle, SEED)
+        self.reset, self.took = self._policy.reset, self._policy.took
+
+    def act(self, vector: NDArray[np.floating]) -> Plan:
+        """Plan, and be told that the plan was followed."""
+        plan = self._policy.act({"observation": np.float32(vector)})
+        self._policy.took(plan.actions[0])
+        return plan
+
+    def use(self, model: BeliefModel) -> None:
+        """Go on with another model."""
+        newest = PlanningPolicy.of(self.bundle, SEED, model=model)
+        assert newest.inherit(self._policy)
+        self._policy = newest
+        self.reset, self.took = newest.reset, newest.took
 
 
 class Rig:
@@ -129,8 +151,7 @@ class Rig:
             lacking=lambda: self.lacking,
         )
         self.stamp_ns = 10**18
-        # What the loop is expected to compute: an agent of its own that takes the same steps.
-        self.twin = Agent.of(bundle, SEED)
+        self.twin = Twin(bundle)
 
     def use(self) -> Rig:
         self.loop.use(self.bundle)
@@ -139,7 +160,8 @@ class Rig:
     def observation(self, *vector: float, stamp_ns: int | None = None, **fields: Any) -> Any:
         """The next observation, a period later than the one before unless its stamp is given."""
         self.stamp_ns = self.stamp_ns + int(PERIOD_S * 1e9) if stamp_ns is None else stamp_ns
-        return Observation(np.float32(vector or (0.5, -1)), self.now, self.stamp_ns, **fields)
+        parts = {"observation": np.float32(vector or (0.5, -1))}
+        return Observation(parts, self.now, self.stamp_ns, **fields)
 
     def observe(self, *vector: float, **fields: Any) -> Command | None:
         return self.loop.observe(self.observation(*vector, **fields))
@@ -398,7 +420,7 @@ def test_plan_from_before_a_stale_spell_is_not_sent_after_it_either(timer: Rig) 
     assert timer.finish() is None  # this period has had its command
     np.testing.assert_array_equal(timer.model.seen[-1][0], [0, 0])
     timer.twin.act(np.float32([2, 2]))
-    timer.twin.last_action = SAFE
+    timer.twin.took(SAFE)
     timer.observe(3, 3)
     assert timer.tick() is None
     assert_command(timer.finish(), timer.twin.act(np.float32([3, 3])).actions[0], Origin.PLAN, "")
@@ -561,12 +583,13 @@ def test_after_a_failure_acting_resumes_with_a_fresh_belief(
 def act_after_failure(rig: Rig) -> Array:
     """What the twin does at (3, 3) after (1, 1) and a plan at (2, 2) that failed."""
     rig.twin.act(np.float32([1, 1]))
-    model, failing = rig.twin.model, Watched(rig.twin.model)
+    model = rig.twin.bundle.model
+    failing = Watched(model)
     failing.value = float("nan")
-    rig.twin.model = failing
+    rig.twin.use(failing)
     with pytest.raises(Exception, match="finite"):
         rig.twin.act(np.float32([2, 2]))
-    rig.twin.model = model
+    rig.twin.use(model)
     rig.twin.reset()
     return rig.twin.act(np.float32([3, 3])).actions[0]
 
@@ -778,8 +801,8 @@ def test_no_observation_is_answered_twice_and_the_newest_always_is(
         command = rig.finish()
         assert command is not None
         assert command.stamp_ns == under_way
-        assert (rig.bundle.manifest.low <= command.action).all()
-        assert (command.action <= rig.bundle.manifest.high).all()
+        assert (rig.bundle.manifest.signature.low <= command.action).all()
+        assert (command.action <= rig.bundle.manifest.signature.high).all()
         answered.append(command.stamp_ns)
         under_way = newest.stamp_ns if newest.stamp_ns != command.stamp_ns else None
 
@@ -822,7 +845,7 @@ def test_relearned_model_keeps_belief_warm_start_and_random_numbers(
     rig.twin.act(np.float32([1, 2]))
     rig.loop.use(relearned)
     assert rig.loop.bundle is relearned
-    rig.twin.model = relearned.model
+    rig.twin.use(relearned.model)
     for vector in ((3, 4), (5, 6)):
         expected = rig.twin.act(np.float32(vector)).actions[0]
         assert_command(act(*vector), expected, Origin.PLAN, "")
@@ -838,7 +861,7 @@ def test_plan_under_way_is_finished_with_the_model_it_began_with(
     expected = lock_step.twin.act(np.float32([1, 2])).actions[0]
     assert_command(lock_step.finish(), expected, Origin.PLAN, "")
     assert lock_step.loop.bundle is relearned
-    lock_step.twin.model = relearned.model
+    lock_step.twin.use(relearned.model)
     expected = lock_step.twin.act(np.float32([3, 4])).actions[0]
     assert_command(lock_step.answer(3, 4), expected, Origin.PLAN, "")
     assert len(lock_step.model.seen) == 1
@@ -860,7 +883,7 @@ def test_model_with_other_actions_starts_afresh(timer: Rig, one_action: Bundle) 
     timer.loop.use(one_action)
     command = timer.tick()
     assert_command(command, [-5], Origin.SAFE, "no observation")  # the end of the range nearest 0
-    timer.twin = Agent.of(one_action, SEED)
+    timer.twin = Twin(one_action)
     timer.observe(3, 4)
     assert timer.tick() is None
     assert_command(timer.finish(), timer.twin.act(np.float32([3, 4])).actions[0], Origin.PLAN, "")
@@ -894,7 +917,7 @@ def test_repeated_observation_is_not_answered_by_the_command_of_a_model_with_oth
     assert lock_step.loop.observe(observation) is None
     assert lock_step.loop.observe(observation) is None
     watched.gate.set()
-    expected = Agent.of(one_action, SEED).act(np.float32([1, 2])).actions[0]
+    expected = Twin(one_action).act(np.float32([1, 2])).actions[0]
     assert_command(lock_step.finish(), expected, Origin.PLAN, "")
 
 
@@ -920,13 +943,12 @@ def test_model_that_the_safe_command_does_not_fit_is_refused_and_the_old_one_sta
 def test_model_that_cannot_be_planned_with_is_refused_and_the_old_one_stays(
     lock_step: Rig, bundle: Bundle, busy: bool
 ) -> None:
-    part = bundle.manifest.action[0].model_copy(update={"low": 5.0, "high": 5.0})
-    action = [part, bundle.manifest.action[1]]
-    bad = replace(bundle, manifest=bundle.manifest.model_copy(update={"action": action}))
+    planner = bundle.manifest.planner.model_copy(update={"horizon": HORIZON + 1})
+    bad = replace(bundle, manifest=bundle.manifest.model_copy(update={"planner": planner}))
     if busy:
         lock_step.hold()
         lock_step.observe(1, 2)
-    with pytest.raises(ValueError, match="low"):
+    with pytest.raises(UserError, match=r"planner\.horizon"):
         lock_step.loop.use(bad)
     if not busy:
         lock_step.observe(1, 2)
@@ -949,7 +971,7 @@ def test_safe_command_that_does_not_fit_the_first_model_is_an_error(
 
 
 def plan_of(actions: Any) -> Callable[..., Plan]:
-    return lambda self, observation, images: Plan(np.float32(actions), 0.0, 0.0, 1)
+    return lambda self, observation: Plan(np.float32(actions), 0.0, 0.0, 1)
 
 
 @pytest.mark.parametrize("name", ["timer", "lock_step"])
@@ -957,7 +979,7 @@ def test_commands_are_moved_into_their_range(
     name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig: Rig = request.getfixturevalue(name)
-    monkeypatch.setattr(Agent, "act", plan_of([[-7, 9]] * HORIZON))
+    monkeypatch.setattr(PlanningPolicy, "act", plan_of([[-7, 9]] * HORIZON))
     command = rig.step() if name == "timer" else rig.answer()
     assert_command(command, [-2, 4], Origin.PLAN, "")
     assert command is not None
@@ -970,7 +992,7 @@ def test_command_that_is_not_finite_is_replaced_by_the_safe_one(
     name: str, value: float, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig: Rig = request.getfixturevalue(name)
-    monkeypatch.setattr(Agent, "act", plan_of([[0, value]] * HORIZON))
+    monkeypatch.setattr(PlanningPolicy, "act", plan_of([[0, value]] * HORIZON))
     command = rig.step() if name == "timer" else rig.answer()
     assert_command(command, SAFE, Origin.SAFE, "not finite")
     assert command is not None
@@ -1042,3 +1064,39 @@ def test_newer_part_of_the_same_stamp_is_planned_with_after_the_plan_under_way(t
     timer.tick()
     timer.finish()
     np.testing.assert_array_equal([seen[2] for seen in timer.model.seen], [[0.5, -1], [0.25, 1]])
+
+
+# ── what was sent ────────────────────────────────────────────────────────────────────────────
+
+
+def test_policy_is_told_what_was_sent_in_place_of_a_plan_that_was_late(timer: Rig) -> None:
+    """A period had its command from the plan before, when the late plan became ready."""
+    timer.step(1, 1)
+    plan = timer.twin.act(np.float32([1, 1])).actions
+    timer.hold()
+    timer.observe(2, 2)
+    assert timer.tick() is None
+    assert_command(timer.tick(), plan[2], Origin.LATE_PLAN)
+    assert timer.finish() is None
+    timer.observe(3, 3)
+    timer.tick()
+    timer.finish()
+    np.testing.assert_array_equal(timer.model.seen[1][1], plan[0])
+    assert not np.array_equal(timer.model.seen[2][1], plan[0])
+
+
+def test_waiting_is_a_lock_step_source_that_takes_its_time_and_nothing_else(
+    timer: Rig, lock_step: Rig
+) -> None:
+    for rig in (timer, lock_step):
+        assert not rig.loop.waiting
+    lock_step.answer()
+    timer.step()
+    for rig in (timer, lock_step):
+        assert not rig.loop.waiting
+        rig.now += 2 * STALE_S
+        assert_command(rig.tick(), SAFE, Origin.SAFE, "limit")
+    assert lock_step.loop.waiting
+    assert not timer.loop.waiting
+    lock_step.observe(2, 2)
+    assert not lock_step.loop.waiting

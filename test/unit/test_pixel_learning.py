@@ -10,8 +10,12 @@ import pytest
 
 from planet_ros.bundle.runtime import load_bundle
 from planet_ros.config import Settings
-from planet_ros.control.agent import Agent
+from planet_ros.control.exploration import RandomPolicy
+from planet_ros.control.policy import PlanningPolicy, Policy
+from planet_ros.data import Parts
 from planet_ros.environments import Environment, EnvironmentSpec
+from planet_ros.planning import Plan
+from planet_ros.training.collect import collect
 from planet_ros.training.loop import train
 from planet_ros.training.run import RunFolder
 
@@ -48,32 +52,36 @@ def run(
     return train(tiny_settings(tmp_path_factory.mktemp("sled") / "run", SLED))
 
 
-def returns(run: RunFolder, act: Callable[[Agent, Any], Any]) -> list[float]:
-    """Return of each start, when `act` gives the action (1,) for a step."""
-    bundle = load_bundle(run.bundle)
+class Forgetful:
+    """A policy that sees each picture as if it were the first."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self.took = policy.took
+
+    def reset(self, seed: int | None = None) -> None:
+        self._policy.reset(seed)
+
+    def act(self, observation: Parts) -> Plan:
+        self._policy.reset()
+        return self._policy.act(observation)
+
+
+def mean_and_worst(policy: Policy) -> tuple[float, float]:
+    """Return of the starts."""
     environment = Environment(EnvironmentSpec("PlanetRosTest/Sled-v0", modules=("sled",)))
-    agent, totals = Agent.of(bundle, seed=0), []
-    for seed in STARTS:
-        agent.reset(seed)
-        step, total = environment.reset(seed), 0.0
-        while not step.last:
-            step = environment.step(act(agent, step))
-            total += step.reward
-        totals.append(total)
-    return totals
+    totals: list[float] = []
+    for step in collect(policy, environment, STARTS):
+        totals = [*totals, 0.0] if step.index == 0 else totals
+        totals[-1] += step.reward
+    return float(np.mean(totals)), min(totals)
 
 
 def test_sled_is_brought_to_rest_and_only_a_memory_can(run: RunFolder) -> None:
-    def remembering(agent: Agent, step: Any) -> Any:
-        return agent.act(step.observation, step.images).actions[0]
-
-    def forgetful(agent: Agent, step: Any) -> Any:
-        agent.reset()
-        return remembering(agent, step)
-
-    rng = np.random.default_rng(0)
-    learned = returns(run, remembering)
-    assert np.mean(learned) > -3.5, learned
-    assert min(learned) > -6, learned
-    assert np.mean(returns(run, forgetful)) < -6
-    assert np.mean(returns(run, lambda agent, step: rng.uniform(-1, 1, 1))) < -15
+    bundle = load_bundle(run.bundle)
+    policy = PlanningPolicy.of(bundle, seed=0)
+    mean, worst = mean_and_worst(policy)
+    assert mean > -3.5
+    assert worst > -6
+    assert mean_and_worst(Forgetful(policy))[0] < -6
+    assert mean_and_worst(RandomPolicy(bundle.manifest.signature, seed=0))[0] < -15

@@ -1,0 +1,119 @@
+"""Policies that try something out: random actions, and noise on those of another policy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planet_ros.control.policy import Policy, Successor
+from planet_ros.data import Parts, Signature
+from planet_ros.planning import Plan
+from planet_ros.planning.noise import colored_noise
+
+Array = NDArray[np.float32]
+
+_RANDOM_STREAM = 0
+"""Random actions come from ``default_rng([seed, stream, episode, index])``, so that a run that is
+resumed, or whose steps come over a network, draws the same ones."""
+
+_EXPLORATION_STREAM = 3
+
+_NOISE_STEPS = 1000
+"""Length of an episode's coloured noise, which then repeats."""
+
+
+class RandomPolicy:
+    """Uniformly random actions, or coloured noise around the middle of the range."""
+
+    def __init__(self, signature: Signature, *, seed: int, beta: float = 0.0) -> None:
+        """Draw for a run.
+
+        Args:
+            signature: Whose actions.
+            seed: Of the run; its episode i is the one after ``reset(seed + i)``.
+            beta: Exponent of the noise's 1/f spectrum; 0: each action is drawn anew.
+        """
+        self._signature = signature
+        self._seed = seed
+        self._beta = beta
+        self._noise: tuple[int, NDArray[np.floating]] | None = None
+        self._episode, self._index = 0, 0
+
+    def reset(self, seed: int | None = None) -> None:
+        """Begin the episode of a seed, or the next one."""
+        self._episode = self._episode + 1 if seed is None else seed - self._seed
+        self._index = 0
+
+    def act(self, observation: Parts) -> Plan:
+        """A plan of one action, whatever was seen."""
+        action = self.action(self._episode, self._index)
+        self._index += 1
+        return Plan(action[np.newaxis])
+
+    def took(self, action: Array) -> None:
+        """What was done does not matter."""
+
+    def action(self, episode: int, index: int) -> Array:
+        """The action (A,) of a step, which depends on its numbers alone."""
+        low, high = self._signature.low, self._signature.high
+        if self._beta == 0:
+            rng = np.random.default_rng([self._seed, _RANDOM_STREAM, episode, index])
+            return rng.uniform(low, high).astype(np.float32)
+        if self._noise is None or self._noise[0] != episode:
+            rng = np.random.default_rng([self._seed, _RANDOM_STREAM, episode])
+            self._noise = episode, colored_noise(self._beta, (1, _NOISE_STEPS, len(low)), rng)[0]
+        noise = self._noise[1][index % _NOISE_STEPS]
+        return np.clip(self._signature.middle + (high - low) / 2 * noise, low, high).astype(
+            np.float32
+        )
+
+
+class ExploringPolicy:
+    """Another policy with noise on the action that is due."""
+
+    def __init__(self, policy: Successor, signature: Signature, *, noise: float, seed: int) -> None:
+        """Add noise.
+
+        Args:
+            policy: Which decides.
+            signature: Whose actions.
+            noise: Its standard deviation, in halves of the range.
+            seed: Of the noise.
+        """
+        self._policy = policy
+        self._signature = signature
+        self._std = noise * (signature.high - signature.low) / 2
+        self._rng = np.random.default_rng([seed, _EXPLORATION_STREAM])
+
+    def reset(self, seed: int | None = None) -> None:
+        """Reset the other policy; with a seed, draw the noise as from the beginning."""
+        self._policy.reset(seed)
+        if seed is not None:
+            self._rng = np.random.default_rng([seed, _EXPLORATION_STREAM])
+
+    def act(self, observation: Parts) -> Plan:
+        """The other policy's plan, its first action changed within its range."""
+        plan = self._policy.act(observation)
+        actions = plan.actions.copy()
+        actions[0] += self._std * self._rng.standard_normal(len(self._std), dtype=np.float32)
+        return replace(plan, actions=np.clip(actions, self._signature.low, self._signature.high))
+
+    def took(self, action: Array) -> None:
+        """Tell the other policy."""
+        self._policy.took(action)
+
+    def inherit(self, previous: Policy) -> bool:
+        """Let the other policy go on, and draw on."""
+        if not isinstance(previous, ExploringPolicy) or not self._policy.inherit(previous._policy):
+            return False
+        self._rng = previous._rng
+        return True
+
+
+def exploring(policy: Successor, signature: Signature, *, noise: float, seed: int) -> Successor:
+    """A policy with noise on its actions, or itself where there is none to add."""
+    if noise == 0:
+        return policy
+    return ExploringPolicy(policy, signature, noise=noise, seed=seed)
