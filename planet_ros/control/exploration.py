@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from planet_ros.control.policy import Policy, Successor
 from planet_ros.data import Parts, Signature
-from planet_ros.planning import Plan, colored_noise
+from planet_ros.planning import Plan
+from planet_ros.planning.noise import colored_noise
 
 Array = NDArray[np.float32]
 

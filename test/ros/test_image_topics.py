@@ -26,8 +26,8 @@ from tiny_environments import EPISODE_STEPS
 from planet_ros.bundle.runtime import load_bundle
 from planet_ros.control.agent import Agent
 from planet_ros.data import Episode, EpisodeStore, Step
-from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.data.images import fit_image
+from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.ros.messages import (
     EVERY_IMAGE,
     EVERY_STEP,

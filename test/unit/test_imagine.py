@@ -19,9 +19,9 @@ from planet_ros.data import Episode, EpisodeStore
 from planet_ros.data.store import save_episode
 from planet_ros.errors import UserError
 from planet_ros.models import Ensemble, Rssm, Shapes, WorldModel
+from planet_ros.report.dreams import draw, filtered, imagine
 from planet_ros.training import imagine as module
 from planet_ros.training import report
-from planet_ros.report.dreams import draw, filtered, imagine
 from planet_ros.training.run import RunFolder
 
 LOW = np.array([-2.0, 0.0], dtype=np.float32)
