@@ -1,10 +1,10 @@
 """Runs that are killed and continued; a program, so that its processes are forked from one thread.
 
-    python kills.py writes FOLDER STRIDE [no-swap]   killed at every STRIDE-th write, from a fresh run on
-    python kills.py moments FOLDER COUNT SEED        killed COUNT times at random moments
+    python kills.py writes FOLDER STRIDE [no-swap]   killed at every STRIDE-th write
+    python kills.py moments FOLDER COUNT SEED        killed at random moments of COUNT runs
 
 Both compare what is left, once the run was continued to its end, with a run that nothing happened
-to, and print a JSON object: how often it was killed, and what differed.
+to, and print a JSON object: how often it was killed, and what differed. The folder must be empty.
 """
 
 from __future__ import annotations
