@@ -16,10 +16,18 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
+from planet_ros.config import BridgeNodeSettings
 from planet_ros.control.limits import Limits
 from planet_ros.data import Step
 from planet_ros.environments import Environment, EnvironmentSpec
-from planet_ros.ros.messages import (
+from planet_ros.errors import UserError
+from planet_ros.messages.fields import time_message
+from planet_ros.messages.images import image_message
+from planet_ros.messages.steps import step_message
+from planet_ros.messages.vectors import read_vector, vector_message, vector_of
+from planet_ros.ros.parameters import NodeSettings
+from planet_ros.ros.run import run_node
+from planet_ros.ros.topics import (
     COMMAND_TOPIC,
     EVERY_STEP,
     JOINT_TOPIC,
@@ -27,15 +35,9 @@ from planet_ros.ros.messages import (
     NEWEST_RELIABLE,
     OBSERVATION_TOPIC,
     STEP_TOPIC,
-    check_image_topics,
-    image_message,
-    read_vector,
-    step_message,
-    time_message,
-    vector_message,
+    check_topics,
 )
-from planet_ros.ros.parameters import NodeSettings
-from planet_ros.ros.run import run_node
+from planet_ros.ros.types import make
 from sim_bridge.joint_states import has_joints, read_joints
 from sim_bridge.simulation import Simulation
 
@@ -58,14 +60,14 @@ class GymBridge(Node):
         """
         super().__init__("gym_bridge")
         self.exit_code: int | None = None
-        names = ("env_id", "env_kwargs", "env_modules", "env_wrappers", "seed", "bridge")
-        settings = NodeSettings(self, (*names, "training.update_every_steps")).read()
+        settings = NodeSettings(self, BridgeNodeSettings).read()
         self._settings = settings.bridge
         self._training = settings.training
         environment = Environment(EnvironmentSpec.of(settings))
-        check_image_topics(environment.images)
+        signature = environment.signature
+        check_topics(signature)
         self._limits = Limits(
-            environment.low, environment.high, self._settings.safe_command, "bridge.safe_command"
+            signature.low, signature.high, self._settings.safe_command, "bridge.safe_command"
         )
         self._simulation = Simulation(environment, settings.seed)
         self._lock_step = self._settings.mode == "lock_step"
@@ -77,7 +79,7 @@ class GymBridge(Node):
 
         # Before the others, so that who has found those has found these: they are sent only once.
         self._images = {
-            name: self.create_publisher(Image, name, NEWEST) for name in environment.images
+            name: self.create_publisher(Image, name, NEWEST) for name in signature.images
         }
         self._observations = self.create_publisher(
             Float64MultiArray, OBSERVATION_TOPIC, NEWEST_RELIABLE
@@ -115,25 +117,22 @@ class GymBridge(Node):
     # ── lock-step ────────────────────────────────────────────────────────────────────────────
 
     def _on_command(self, message: Float64MultiArray) -> None:
-        vector = read_vector(message)
-        action = vector.values
-        if action.shape != self._limits.low.shape or not np.isfinite(action).all():
-            self.get_logger().error(
-                f"dropped a command: found {action.tolist()}, expected {len(self._limits.low)} "
-                "finite numbers",
-                throttle_duration_sec=2.0,
-            )
+        try:
+            vector = read_vector(message, len(self._limits.low))
+        except UserError as error:
+            self.get_logger().error(f"dropped a command: {error}", throttle_duration_sec=2.0)
             return
         if not self._lock_step:
-            self._command = (action, time.monotonic())
+            self._command = (vector.values, time.monotonic())
             return
         current = self._simulation.current
         if not self._awaiting or current is None:
             return
-        if vector.stamp_ns is not None and vector.stamp_ns != current.stamp_ns:
+        stamp_ns = vector.label.stamp_ns
+        if stamp_ns is not None and stamp_ns != current.stamp_ns:
             return
         self._awaiting = False
-        self._take(action)
+        self._take(vector.values)
         if not self._paused:
             self._go_on()
 
@@ -218,25 +217,26 @@ class GymBridge(Node):
         if self._joint_states is not None:
             joints = read_joints(self._simulation.environment.gym)
             message = JointState()
-            message.header.stamp = time_message(step.stamp_ns)
+            message.header.stamp = time_message(make, step.stamp_ns)
             message.name, message.position = joints.name, joints.position
             message.velocity, message.effort = joints.velocity, joints.effort
             self._joint_states.publish(message)
         # With every step and not only with what is shown: a learner needs the last one too.
         self._publish_images(step)
-        self._steps.publish(step_message(step))
+        self._steps.publish(step_message(make, step))
 
     def _publish_images(self, step: Step) -> None:
         for name, publisher in self._images.items():
-            publisher.publish(image_message(step.images[name], step.stamp_ns))
+            publisher.publish(image_message(make, step.observation[name], step.stamp_ns))
 
     def _publish_observation(self) -> None:
         step = self._simulation.current
         assert step is not None
         self._observations.publish(
             vector_message(
-                "observation",
-                step.observation,
+                make,
+                OBSERVATION_TOPIC,
+                vector_of(step.observation),
                 step.stamp_ns,
                 episode=self._simulation.episode,
                 index=step.index,
@@ -246,7 +246,7 @@ class GymBridge(Node):
         self._publish_clock()
 
     def _publish_clock(self) -> None:
-        self._clock_publisher.publish(Clock(clock=time_message(self._simulation.time_ns)))
+        self._clock_publisher.publish(Clock(clock=time_message(make, self._simulation.time_ns)))
 
     # ── services, with the meaning of simulation_interfaces ─────────────────────────────────
 

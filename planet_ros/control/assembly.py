@@ -13,27 +13,28 @@ otherwise (a robot):   observation ─1─2─3─4─5─6─7─8─9──   
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planet_ros.bundle.manifest import VECTOR_PART
 from planet_ros.control.loop import Observation
+from planet_ros.data.signature import VECTOR_PART, Parts, Signature
 from planet_ros.errors import UserError
 
 Decode = Callable[[], NDArray[np.uint8]]
 """Gives an image (height, width, channels) as the model takes it."""
 
 
-class _LazyImages(Mapping[str, NDArray[np.uint8]]):
-    """Images that are decoded when they are asked for: most frames of a camera meet no plan."""
+class _LazyParts(Mapping[str, NDArray[Any]]):
+    """Parts that are decoded when they are asked for: most frames of a camera meet no plan."""
 
-    def __init__(self, decode: Mapping[str, Decode]) -> None:
+    def __init__(self, decode: Mapping[str, Callable[[], NDArray[Any]]]) -> None:
         self._decode = decode
 
-    def __getitem__(self, name: str) -> NDArray[np.uint8]:
+    def __getitem__(self, name: str) -> NDArray[Any]:
         return self._decode[name]()
 
     def __iter__(self) -> Iterator[str]:
@@ -45,7 +46,7 @@ class _LazyImages(Mapping[str, NDArray[np.uint8]]):
 
 @dataclass(frozen=True)
 class _Vector:
-    values: NDArray[np.float32]
+    values: NDArray[np.float32] | None
     stamp_ns: int
     received_s: float
     episode: int | None
@@ -58,33 +59,29 @@ class _Image:
     received_s: float
 
 
-_NO_VECTOR = np.zeros(0, dtype=np.float32)
-
-
 class Assembly:
     """Joins the newest of each part to one `Observation`."""
 
-    def __init__(self, images: Iterable[str], *, vector: bool, together: bool) -> None:
+    def __init__(self, signature: Signature, *, together: bool) -> None:
         """Begin without any part.
 
         Args:
-            images: Names of the images.
-            vector: Whether numbers are part of the observation. Where they are not, the vector's
-                message still says when an episode begins, and with `together` it is waited for.
+            signature: Says which images there are, and whether there is a vector. Where there is
+                none, its message still says when an episode begins, and with `together` it is
+                waited for.
             together: Whether parts belong together by their stamps alone; otherwise the newest of
                 each does.
         """
-        self._image_names = tuple(images)
+        self._image_names = tuple(signature.images)
         self._together = together
-        self._takes_vector = vector
-        self._needs_vector = vector or together
+        self._needs_vector = signature.vector_size > 0 or together
         self._vector: _Vector | None = None
         self._images: dict[str, _Image] = {}
         self._first = False
 
     def take_vector(
         self,
-        values: NDArray[np.float32],
+        values: NDArray[np.float32] | None,
         stamp_ns: int | None,
         received_s: float,
         *,
@@ -94,7 +91,7 @@ class Assembly:
         """Take in a vector, or its label alone.
 
         Args:
-            values: (O,) finite numbers; passed over where they are no part of the observation.
+            values: (O,) finite numbers; None where the observation has no vector.
             stamp_ns: On the source's clock; None where it does not say.
             received_s: When it arrived, on the steady clock.
             first: It is the first of an episode.
@@ -111,7 +108,6 @@ class Assembly:
         before, since_s = self._vector, received_s
         if self._together and before is not None and before.stamp_ns == stamp_ns:
             since_s = before.received_s  # repeated: what is lacking has been so since the first
-        values = values if self._takes_vector else _NO_VECTOR
         self._vector = _Vector(values, stamp_ns, since_s, episode)
         return self._observation(received_s, stamp_ns if first else None)
 
@@ -174,11 +170,20 @@ class Assembly:
             received_s = min(part.received_s for part in parts)
         first, self._first = self._first, False
         return Observation(
-            vector=_NO_VECTOR if self._vector is None else self._vector.values,
+            parts=self._lazy_parts(),
             received_s=received_s,
             # A new episode has the stamp of its label, so that it is not taken for a repetition.
             stamp_ns=max(stamps) if first_stamp_ns is None else first_stamp_ns,
             first=first,
-            images=_LazyImages({name: self._images[name].decode for name in self._image_names}),
             episode=None if self._vector is None else self._vector.episode,
         )
+
+    def _lazy_parts(self) -> Parts:
+        """All parts as they are now, images once they are asked for."""
+        decode: dict[str, Callable[[], NDArray[Any]]] = {
+            name: self._images[name].decode for name in self._image_names
+        }
+        values = None if self._vector is None else self._vector.values
+        if values is not None:
+            decode[VECTOR_PART] = lambda: values
+        return _LazyParts(decode)

@@ -8,7 +8,6 @@ a waiting simulation go on. `planet_ros.training.session.Session` does the work.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections import deque
@@ -23,12 +22,20 @@ from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import SetBool
 
 from planet_ros.bundle.runtime import Bundle
+from planet_ros.config import TrainerNodeSettings
 from planet_ros.data import Step
+from planet_ros.data.images import fit_image
 from planet_ros.data.joining import StepJoiner
 from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
-from planet_ros.data.images import fit_image
-from planet_ros.ros.messages import (
+from planet_ros.messages.announcements import Announcement
+from planet_ros.messages.images import image_stamp_ns, read_image
+from planet_ros.messages.steps import read_step
+from planet_ros.messages.vectors import read_label, vector_message
+from planet_ros.report.curves import plot_learning_curves
+from planet_ros.ros.parameters import NodeSettings
+from planet_ros.ros.run import run_node
+from planet_ros.ros.topics import (
     COMMAND_TOPIC,
     EVERY_IMAGE,
     EVERY_STEP,
@@ -39,21 +46,16 @@ from planet_ros.ros.messages import (
     NEWEST_RELIABLE,
     OBSERVATION_TOPIC,
     STEP_TOPIC,
-    check_image_topics,
-    image_stamp_ns,
-    read_image,
-    read_step,
-    read_vector,
-    vector_message,
+    check_topics,
 )
-from planet_ros.ros.parameters import NodeSettings
-from planet_ros.ros.run import run_node
+from planet_ros.ros.types import make
 from planet_ros.training.progress import Progress
-from planet_ros.training.session import Session, shapes_of
+from planet_ros.training.session import Session
 
 PAUSE_SERVICE = "gym_bridge/pause"
 CHECK_PERIOD_S = 0.2
 SILENCE_S = 2.0
+WARNING_PERIOD_S = 2.0
 IMAGE_WAIT_S = 0.5
 IMAGE_CHECKS = 5
 
@@ -73,22 +75,19 @@ class TrainerNode(Node):
         """
         super().__init__("trainer")
         self.exit_code: int | None = None
-        sections = ("seed", "data", "world_model", "training", "planner")
-        environment_names = ("env_id", "env_kwargs", "env_modules", "env_wrappers")
-        settings = NodeSettings(self, (*sections, *environment_names)).read()
+        settings = NodeSettings(self, TrainerNodeSettings).read()
         self._settings = settings.training
         self._progress = Progress(settings.training.steps, "steps", write=self.get_logger().info)
-        # Only for its sizes, bounds and period: the steps come from the topic.
+        # Only for its signature: the steps come from the topic.
         environment = Environment(EnvironmentSpec.of(settings))
         environment.close()
-        check_image_topics(environment.images)
-        self._image_shapes = environment.images
-        self._joiner = StepJoiner(environment.images, checks=IMAGE_CHECKS)
+        check_topics(environment.signature)
+        self._image_shapes = environment.signature.images
+        self._joiner = StepJoiner(self._image_shapes, checks=IMAGE_CHECKS)
         self._session = Session(
             settings,
-            shapes_of(environment),
+            environment.signature,
             environment=environment.spec,
-            command_period_s=environment.step_period_s,
             say=self._progress.line,
         )
         self._progress.start_at(self._session.steps)
@@ -98,7 +97,8 @@ class TrainerNode(Node):
         self._waiting_steps: deque[Step] = deque()
         self._stopping = False
         self._awaited: tuple[str, float] | None = None
-        self._in_use = ""
+        self._digest_in_use = ""
+        self._dropped = 0
         self._heard_s = time.monotonic()
 
         self._commands = self.create_publisher(Float64MultiArray, COMMAND_TOPIC, NEWEST_RELIABLE)
@@ -108,14 +108,14 @@ class TrainerNode(Node):
         # Before the steps': a bridge that sees a reader of those then sees readers of these too.
         self._images = [
             self.create_subscription(Image, name, partial(self._on_image, name), EVERY_IMAGE)
-            for name in environment.images
+            for name in self._image_shapes
         ]
         if self._images:
             self.create_timer(IMAGE_WAIT_S / IMAGE_CHECKS, self._check_images, clock=steady)
         self.create_subscription(Float64MultiArray, STEP_TOPIC, self._on_step, EVERY_STEP)
         self.create_subscription(Float64MultiArray, OBSERVATION_TOPIC, self._on_observation, NEWEST)
         self.create_subscription(String, MODEL_IN_USE_TOPIC, self._on_model_in_use, LATCHED)
-        self.create_timer(CHECK_PERIOD_S, self._check, clock=steady)
+        self.create_timer(CHECK_PERIOD_S, self._go_on_if_due, clock=steady)
         if not self._session.random:
             self._announce(self._session.learner.export())
         else:
@@ -128,6 +128,7 @@ class TrainerNode(Node):
         if self.exit_code == 0:
             return
         self._session.finish()
+        self._draw()
         self.get_logger().info(
             f"stopped after {self._session.steps} environment steps; all is saved in "
             f"{self._session.run.path}, training.resume continues"
@@ -138,18 +139,22 @@ class TrainerNode(Node):
     def _on_observation(self, message: Float64MultiArray) -> None:
         if not self._session.random or self._session.finished:
             return
-        observation = read_vector(message)
-        episode, index = observation.count("episode"), observation.count("index")
+        try:
+            label = read_label(message)
+        except UserError as error:
+            self._drop("an observation", error)
+            return
+        episode, index = label.count("episode"), label.count("index")
         if episode is None or index is None:  # a source that does not count its episodes
             episode, index = self._session.learner.episodes, self._session.steps
         action = self._session.random_action(episode, index)
-        self._commands.publish(vector_message("action", action, observation.stamp_ns or 0))
+        self._commands.publish(vector_message(make, "action", action, label.stamp_ns or 0))
 
     def _on_step(self, message: Float64MultiArray) -> None:
         try:
             step = read_step(message)
         except UserError as error:
-            self.get_logger().error(f"dropped a step: {error}", throttle_duration_sec=2.0)
+            self._drop("a step", error)
             return
         self._heard_s = time.monotonic()
         self._take(self._joiner.add_step(step))
@@ -157,35 +162,38 @@ class TrainerNode(Node):
     def _on_image(self, name: str, message: Image) -> None:
         try:
             image = fit_image(read_image(message), self._image_shapes[name])
+            stamp_ns = image_stamp_ns(message) or 0
         except UserError as error:
-            self.get_logger().error(
-                f"dropped a frame on '{name}': {error}", throttle_duration_sec=2.0
-            )
+            self._drop(f"a frame on '{name}'", error)
             return
-        self._take(self._joiner.add_image(name, image_stamp_ns(message) or 0, image))
+        self._take(self._joiner.add_image(name, stamp_ns, image))
+
+    def _drop(self, what: str, reason: UserError) -> None:
+        self._dropped += 1
+        self.get_logger().warn(
+            f"dropped {what}: {reason} ({self._dropped} dropped so far)",
+            throttle_duration_sec=WARNING_PERIOD_S,
+        )
 
     def _check_images(self) -> None:
         self._take(self._joiner.check())
 
     def _take(self, steps: list[Step]) -> None:
         """Learn from joined steps, now or when the fit under way is done."""
-        if any(self._is_lost(step) for step in steps):
+        if any(self._joiner.is_lost(step) for step in steps):
             self.get_logger().warn(
                 f"missing images: {self._joiner.lost} steps so far; the episodes are cut there",
-                throttle_duration_sec=2.0,
+                throttle_duration_sec=WARNING_PERIOD_S,
             )
         self._waiting_steps.extend(steps)
         while self._waiting_steps and self._work is None:
             self._add(self._waiting_steps.popleft())
 
-    def _is_lost(self, step: Step) -> bool:
-        return step.images.keys() != self._joiner.names
-
     def _add(self, step: Step) -> None:
         if self._session.finished:
             return
         missing = self._session.missing_steps
-        if self._is_lost(step):
+        if self._joiner.is_lost(step):
             fits, newest = self._session.lose(step), 0
         else:
             fits, newest = self._session.add(step), step.environment_steps
@@ -204,12 +212,20 @@ class TrainerNode(Node):
     def _fit(self) -> Bundle:
         bundle = self._session.fit(self._may_go_on)
         if self._session.finished:
-            return self._session.finish(self._session.recent_evaluation()) or bundle
+            bundle = self._session.finish(self._session.recent_evaluation()) or bundle
+            self._draw()
         return bundle
 
     def _may_go_on(self, done: int, total: int) -> None:
         if self._stopping:
             raise _Stopped
+
+    def _draw(self) -> None:
+        """Draw the learning curves; where that fails, the run is none the worse."""
+        try:
+            plot_learning_curves(self._session.run)
+        except Exception as error:
+            self.get_logger().warn(f"the learning curves cannot be drawn: {error}")
 
     # ── models ───────────────────────────────────────────────────────────────────────────────
 
@@ -221,23 +237,27 @@ class TrainerNode(Node):
         self._take([])
 
     def _announce(self, bundle: Bundle) -> None:
-        record = {"path": str(bundle.path.resolve()), "hash": bundle.digest}
-        self._models.publish(String(data=json.dumps(record)))
+        announcement = Announcement(bundle.path.resolve(), bundle.digest)
+        self._models.publish(String(data=announcement.to_text()))
         self._awaited = (bundle.digest, time.monotonic() + self._settings.controller_timeout_s)
-        self._check()
+        self._go_on_if_due()
 
     def _on_model_in_use(self, message: String) -> None:
-        self._in_use = json.loads(message.data)["hash"]
-        self._check()
+        try:
+            self._digest_in_use = Announcement.read(message.data).digest
+        except UserError as error:
+            self._drop(f"a message on '{MODEL_IN_USE_TOPIC}'", error)
+            return
+        self._go_on_if_due()
 
-    def _check(self) -> None:
+    def _go_on_if_due(self) -> None:
         """See whether what is awaited has come, or will not."""
         now_s = time.monotonic()
         if self._awaited is not None:
             digest, until_s = self._awaited
-            if digest != self._in_use and now_s < until_s:
+            if digest != self._digest_in_use and now_s < until_s:
                 return
-            if digest != self._in_use:
+            if digest != self._digest_in_use:
                 self.get_logger().warn(
                     f"no controller has taken over the new model within "
                     f"{self._settings.controller_timeout_s:g} s; going on without"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from planet_ros.control.assembly import Assembly
 from planet_ros.control.loop import Observation
+from planet_ros.data import ActionPart, ObservationPart, Signature
 from planet_ros.errors import UserError
 
 NUMBERS = np.float32([1, 2])
@@ -19,14 +20,15 @@ NUMBERS = np.float32([1, 2])
 class Source:
     """Gives an assembly parts, each at its own second, and counts what is decoded."""
 
-    def __init__(self, assembly: Assembly) -> None:
+    def __init__(self, assembly: Assembly, numbers: NDArray[np.float32] | None) -> None:
         self.assembly = assembly
+        self.numbers = numbers
         self.now_s = 100.0
         self.decoded: list[int] = []
 
     def vector(self, stamp_ns: int | None, **fields: Any) -> Observation | None:
         self.now_s += 1
-        return self.assembly.take_vector(NUMBERS, stamp_ns, self.now_s, **fields)
+        return self.assembly.take_vector(self.numbers, stamp_ns, self.now_s, **fields)
 
     def image(self, value: int, stamp_ns: int | None, name: str = "left") -> Observation | None:
         def decode() -> NDArray[np.uint8]:
@@ -40,17 +42,30 @@ class Source:
         return self.assembly.lacking(self.now_s + after_s, limit_s)
 
 
+def signature_of(images: tuple[str, ...], vector: bool) -> Signature:
+    parts = [ObservationPart("observation", (2,))] if vector else []
+    parts += [ObservationPart(name, (1, 1, 1), "image", "uint8") for name in images]
+    return Signature(tuple(parts), (ActionPart("torque", -1, 1),), 0.05)
+
+
 def together(*images: str, vector: bool = True) -> Source:
-    return Source(Assembly(images, vector=vector, together=True))
+    return Source(
+        Assembly(signature_of(images, vector), together=True), NUMBERS if vector else None
+    )
 
 
 def newest(*images: str, vector: bool = True) -> Source:
-    return Source(Assembly(images, vector=vector, together=False))
+    return Source(
+        Assembly(signature_of(images, vector), together=False), NUMBERS if vector else None
+    )
 
 
 def values(observation: Observation | None) -> dict[str, int]:
+    """The images, each by its one pixel."""
     assert observation is not None
-    return {name: int(image.item()) for name, image in observation.images.items()}
+    return {
+        name: int(part.item()) for name, part in observation.parts.items() if name != "observation"
+    }
 
 
 class TestVectorAlone:
@@ -60,10 +75,10 @@ class TestVectorAlone:
         for stamp_ns, first in ((5, True), (9, False), (9, False), (3, False)):
             observation = source.vector(stamp_ns, first=first)
             assert observation is not None
-            np.testing.assert_array_equal(observation.vector, NUMBERS)
+            assert [*observation.parts] == ["observation"]
+            np.testing.assert_array_equal(observation.parts["observation"], NUMBERS)
             assert (observation.stamp_ns, observation.first) == (stamp_ns, first)
             assert observation.received_s == source.now_s
-            assert not observation.images
 
     @pytest.mark.parametrize("make", [together, newest])
     def test_without_a_stamp_it_has_that_of_its_arrival(self, make: type[Source]) -> None:
@@ -88,7 +103,7 @@ class TestTogether:
         assert found[2] is not None
         assert (found[2].stamp_ns, found[2].first) == (7, True)
         assert found[2].received_s == source.now_s
-        np.testing.assert_array_equal(found[2].vector, NUMBERS)
+        np.testing.assert_array_equal(found[2].parts["observation"], NUMBERS)
 
     def test_parts_of_different_stamps_are_not_joined(self) -> None:
         source = together("left")
@@ -135,7 +150,7 @@ class TestTogether:
         assert values(observation) == {"left": 1}
         assert observation is not None and observation.first
         assert observation.episode == 4
-        assert observation.vector.shape == (0,)
+        assert "observation" not in observation.parts
 
     def test_part_without_a_stamp_is_refused(self) -> None:
         source = together("left")
@@ -201,12 +216,22 @@ class TestNewest:
         observation = source.image(1, None)
         assert values(observation) == {"left": 1}
         assert observation is not None
-        assert observation.vector.shape == (0,)
+        assert "observation" not in observation.parts
         assert observation.stamp_ns == 101 * 10**9
         observation = source.vector(5, first=True)
         assert observation is not None and observation.first
-        assert observation.vector.shape == (0,)
+        assert "observation" not in observation.parts
         assert observation.received_s == 101  # the label does not make the image newer
+
+    def test_an_observation_stays_what_it_was_when_newer_parts_come(self) -> None:
+        source = newest("left")
+        source.image(1, 10)
+        kept = source.vector(10)
+        source.assembly.take_vector(2 * NUMBERS, 20, source.now_s)
+        source.image(2, 20)
+        assert values(kept) == {"left": 1}
+        assert kept is not None
+        np.testing.assert_array_equal(kept.parts["observation"], NUMBERS)
 
     def test_a_frame_is_decoded_when_it_is_asked_for_and_once(self) -> None:
         source = newest("left")

@@ -13,17 +13,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from planet_ros.config import Settings
-from planet_ros.data import EpisodeStore, Step
+from planet_ros.data import ActionPart, EpisodeStore, ObservationPart, Signature, Step
 from planet_ros.data.joining import StepJoiner
-from planet_ros.models import Shapes
 from planet_ros.training.session import Session
 
 Found = list[tuple[int, dict[str, int]]]
 
 
 def step(index: int, **fields: Any) -> Step:
-    fields = {"stamp_ns": 1000 + index, **fields}
-    return Step(index, np.zeros(0, np.float32), np.zeros(1, np.float32), -1.0, **fields)
+    fields = {"stamp_ns": 1000 + index, "observation": {}, **fields}
+    return Step(index, action=np.zeros(1, np.float32), reward=-1.0, **fields)
 
 
 def frame(value: int) -> NDArray[np.uint8]:
@@ -32,7 +31,7 @@ def frame(value: int) -> NDArray[np.uint8]:
 
 def found(steps: list[Step]) -> Found:
     return [
-        (one.index, {name: int(image[0, 0, 0]) for name, image in one.images.items()})
+        (one.index, {name: int(image[0, 0, 0]) for name, image in one.observation.items()})
         for one in steps
     ]
 
@@ -58,6 +57,7 @@ def test_steps_without_images_pass_as_they_come() -> None:
     assert [source.step(index) for index in range(3)] == [[(0, {})], [(1, {})], [(2, {})]]
     assert source.check() == []
     assert source.joiner.lost == 0
+    assert not source.joiner.is_lost(step(3))
 
 
 def test_a_step_comes_with_its_last_image_whatever_the_order() -> None:
@@ -93,11 +93,19 @@ def test_a_step_is_given_up_when_a_later_one_is_complete() -> None:
     assert source.image(2) == [(2, {"left": 2})]
 
 
-def test_what_is_given_up_bears_no_image_at_all() -> None:
-    source = Source("left", "right", checks=1)
-    source.step(0)
-    source.image(0, "left")
-    assert source.check() == [(0, {})]
+def test_what_is_given_up_bears_no_image_at_all_but_its_numbers() -> None:
+    joiner = StepJoiner(("left", "right"), checks=1)
+    numbers = np.float32([1, 2])
+    joiner.add_step(step(0, observation={"observation": numbers}))
+    joiner.add_image("left", 1000, frame(0))
+    (given,) = joiner.check()
+    assert joiner.is_lost(given)
+    assert [*given.observation] == ["observation"]
+    joiner.add_step(step(1, observation={"observation": numbers}))
+    joiner.add_image("left", 1001, frame(1))
+    (whole,) = joiner.add_image("right", 1001, frame(1))
+    assert not joiner.is_lost(whole)
+    assert {*whole.observation} == {"observation", "left", "right"}
 
 
 def test_a_step_is_given_up_when_it_has_waited_for_too_long() -> None:
@@ -165,17 +173,18 @@ def make_session(tmp_path: Path, tiny_settings: Callable[..., Settings]) -> Call
                 "training.sequence_length": 3,
             },
         )
-        one = np.ones(1, np.float32)
-        shapes = Shapes(0, -one, one, {"left": (1, 2, 1)})
-        return Session(
-            settings, shapes, environment=None, command_period_s=0.1, say=lambda text: None
+        signature = Signature(
+            (ObservationPart("left", (1, 2, 1), "image", "uint8"),),
+            (ActionPart("torque", -1, 1),),
+            0.1,
         )
+        return Session(settings, signature, environment=None, say=lambda text: None)
 
     return make
 
 
 def whole(index: int) -> Step:
-    return step(index, images={"left": frame(index)})
+    return step(index, observation={"left": frame(index)})
 
 
 def test_session_cuts_where_a_step_is_lost_and_fits_all_the_same(
@@ -192,7 +201,7 @@ def test_session_cuts_where_a_step_is_lost_and_fits_all_the_same(
     session.fit()
     session.finish()
     episodes = EpisodeStore(tmp_path / "run" / "episodes").episodes
-    assert [episode.images["left"][:, 0, 0, 0].tolist() for episode in episodes] == [
+    assert [episode.observation["left"][:, 0, 0, 0].tolist() for episode in episodes] == [
         [0, 1, 2, 3],
         [5, 6, 7, 8, 9],
     ]

@@ -77,10 +77,11 @@ def test_episode_i_starts_from_seed_plus_i(pendulum: Environment) -> None:
     simulation = Simulation(pendulum, seed=40)
     starts = []
     for _ in range(4):
-        starts.append(simulation.reset().observation)
+        starts.append(simulation.reset().observation["observation"])
         simulation.step(np.float32([1.0]))  # how an episode went does not matter to the next
     for episode, start in enumerate(starts):
-        np.testing.assert_array_equal(start, pendulum.reset(seed=40 + episode).observation)
+        again = pendulum.reset(seed=40 + episode).observation["observation"]
+        np.testing.assert_array_equal(start, again)
     assert len({tuple(start) for start in starts}) == 4
 
 
@@ -90,7 +91,10 @@ def test_same_seed_and_actions_give_the_same_steps(pendulum: Environment) -> Non
         simulation = Simulation(pendulum, seed)
         simulation.reset()
         steps = [simulation.step(rng.uniform(-2, 2, 1)) for _ in range(20)]
-        return [(*step.observation.tolist(), step.reward, step.stamp_ns) for step in steps]
+        return [
+            (*step.observation["observation"].tolist(), step.reward, step.stamp_ns)
+            for step in steps
+        ]
 
     assert run(5) == run(5)
     assert run(5) != run(6)
@@ -105,7 +109,7 @@ def test_joints_are_the_true_state_of_the_pendulum(pendulum: Environment) -> Non
     for torque in (1.5, -2.0, 0.25):
         step = simulation.step(np.float32([torque]))
         joints = read_joints(pendulum.gym)
-        cosine, sine, velocity = step.observation
+        cosine, sine, velocity = step.observation["observation"]
         assert len(joints.name) == 1
         assert math.cos(joints.position[0]) == pytest.approx(cosine, abs=1e-6)
         assert math.sin(joints.position[0]) == pytest.approx(sine, abs=1e-6)

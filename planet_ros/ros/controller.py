@@ -1,0 +1,220 @@
+"""A configured controller: what connects the control loop to topics and timers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.timer import Timer
+from std_msgs.msg import String
+
+from planet_ros.bundle.runtime import Bundle
+from planet_ros.config import ControllerNodeSettings
+from planet_ros.control.exploration import exploring
+from planet_ros.control.limits import Limits
+from planet_ros.control.loop import Command, ControlLoop, Observation, Origin
+from planet_ros.control.policy import PlanningPolicy, Policy
+from planet_ros.messages.announcements import Announcement
+from planet_ros.ros.bundles import BundleWatch, load, other_planner
+from planet_ros.ros.commands import CommandPublisher
+from planet_ros.ros.diagnostics import Diagnostics, Situation
+from planet_ros.ros.inputs import WARNING_PERIOD_S, Inputs
+from planet_ros.ros.topics import LATCHED, MODEL_IN_USE_TOPIC, MODEL_TOPIC
+
+
+class Controller:
+    """Plans in a bundle's world model, and commands between `begin` and `end`.
+
+    It exists from the transition configure to cleanup; `planet_ros.control.loop` decides.
+    """
+
+    def __init__(
+        self, node: Node, settings: ControllerNodeSettings, unused: Mapping[str, Any]
+    ) -> None:
+        """Load the bundle if one is named, and make publishers and subscriptions.
+
+        Args:
+            node: Whose these are.
+            settings: Of the node.
+            unused: Settings that the node was given and does not use, by name.
+
+        Raises:
+            UserError: The bundle cannot be loaded, or does not fit the settings.
+        """
+        self._node = node
+        self._settings = settings
+        self._unused = unused
+        self._lock_step = settings.controller.trigger == "observation"
+        self._bundle = load(Path(settings.model).expanduser()) if settings.model else None
+        if self._bundle is not None:
+            # What can be refused is refused before there is anything to undo.
+            self._check(self._bundle)
+        self._loop: ControlLoop | None = None
+        self._ticks: Timer | None = None
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._plan_ready = node.create_guard_condition(self._on_plan_ready)
+        self._commands = CommandPublisher(node)
+        self._in_use = node.create_publisher(String, MODEL_IN_USE_TOPIC, LATCHED)
+        self._inputs = Inputs(
+            node,
+            together=self._lock_step,
+            limit_s=settings.controller.stale_timeout_s,
+            take=self._on_observation,
+        )
+        self._watch = BundleWatch(node, take=self._use, drop=self._inputs.drop)
+        self._diagnostics = Diagnostics(node, self._situation, self._steady)
+        if self._bundle is None:
+            node.get_logger().info(f"no model is set: waiting for one on '{MODEL_TOPIC}'")
+        else:
+            self._inputs.follow(self._bundle.manifest.signature)
+            self._say_in_use(self._bundle)
+
+    def begin(self) -> None:
+        """Act from now on, with a new loop.
+
+        Raises:
+            UserError: The bundle, announced since, does not fit the settings.
+        """
+        if self._bundle is not None:
+            self._check(self._bundle)
+        loop = ControlLoop(
+            self._settings.controller,
+            seed=self._settings.seed,
+            clock=time.monotonic,
+            notify=self._plan_ready.trigger,
+            make_policy=self._policy,
+            lacking=self._inputs.lacking,
+        )
+        if self._bundle is not None:
+            loop.use(self._bundle)
+        self._loop = loop
+        self._commands.begin()
+        self._inputs.begin()
+        self._start_ticks()
+
+    def end(self, reason: str) -> None:
+        """Send the safe command as the last one, if there was a model, and be silent."""
+        if self._ticks is not None:
+            self._node.destroy_timer(self._ticks)
+            self._ticks = None
+        self._inputs.end()
+        loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        self._send(loop.safe_command(reason))
+        loop.close()
+        self._commands.flush()
+
+    def close(self) -> None:
+        """Undo what the constructor made, after `end`."""
+        self._diagnostics.close()
+        self._watch.close()
+        self._inputs.close()
+        self._commands.close()
+        self._node.destroy_publisher(self._in_use)
+        self._node.destroy_guard_condition(self._plan_ready)
+
+    # ── bundles ──────────────────────────────────────────────────────────────────────────────
+
+    def _check(self, bundle: Bundle) -> None:
+        """See that the loop will be able to use a bundle.
+
+        Raises:
+            UserError: The safe command does not fit it.
+        """
+        signature = bundle.manifest.signature
+        Limits(signature.low, signature.high, self._settings.controller.safe_command)
+        self._policy(bundle, self._settings.seed)
+
+    def _policy(self, bundle: Bundle, seed: int) -> Policy:
+        """What acts by a bundle: a planner, with noise where experience is being gathered."""
+        noise = self._settings.training.exploration_noise
+        return exploring(
+            PlanningPolicy.of(bundle, seed),
+            bundle.manifest.signature,
+            noise=noise if self._settings.controller.explore else 0.0,
+            seed=seed,
+        )
+
+    def _use(self, bundle: Bundle) -> None:
+        """Go on with an announced bundle; where that fails, the old one stays."""
+        if self._loop is not None:
+            self._loop.use(bundle)
+        first, self._bundle = self._bundle is None, bundle
+        self._inputs.follow(bundle.manifest.signature)
+        if first and self._loop is not None:
+            self._start_ticks()
+        self._say_in_use(bundle)
+
+    def _say_in_use(self, bundle: Bundle) -> None:
+        announcement = Announcement(bundle.path.resolve(), bundle.digest)
+        self._in_use.publish(String(data=announcement.to_text()))
+        log = self._node.get_logger()
+        log.info(f"model {bundle.path} ({bundle.digest[:12]}) in use")
+        if differing := other_planner(self._unused, bundle.manifest.planner):
+            log.warn(
+                f"planner settings given to this node are not used, the bundle decides: "
+                f"{differing}; to change them, export again: planet-ros export --run RUN "
+                "--output BUNDLE --set planner.NAME=VALUE"
+            )
+
+    # ── the loop ─────────────────────────────────────────────────────────────────────────────
+
+    def _start_ticks(self) -> None:
+        """Tick at the bundle's rate or the one that is set; without a bundle there is none."""
+        if self._bundle is None:
+            return
+        controller = self._settings.controller
+        if self._lock_step:
+            period_s = min(0.05, controller.stale_timeout_s / 2)
+        elif controller.rate_hz > 0:
+            period_s = 1 / controller.rate_hz
+        else:
+            period_s = self._bundle.manifest.signature.period_s
+        self._ticks = self._node.create_timer(period_s, self._on_tick, clock=self._steady)
+
+    def _on_observation(self, observation: Observation) -> None:
+        if self._loop is not None:
+            self._send(self._loop.observe(observation))
+
+    def _on_tick(self) -> None:
+        if self._loop is None:
+            return
+        self._send(self._loop.tick())
+        # With the other trigger a safe command says so.
+        if self._lock_step and (lacking := self._inputs.lacking()):
+            self._node.get_logger().warn(
+                f"the observation is not complete: {lacking}",
+                throttle_duration_sec=WARNING_PERIOD_S,
+            )
+
+    def _on_plan_ready(self) -> None:
+        if self._loop is not None:
+            self._send(self._loop.finished())
+
+    def _send(self, command: Command | None) -> None:
+        if command is None:
+            return
+        self._commands.send(command)
+        if command.origin is Origin.SAFE:
+            text = f"safe command {command.action.tolist()}: {command.reason}"
+            if self._loop is not None and self._loop.waiting:
+                self._node.get_logger().debug(text)
+            else:
+                self._node.get_logger().warn(text, throttle_duration_sec=WARNING_PERIOD_S)
+
+    def _situation(self) -> Situation:
+        return Situation(
+            bundle=self._bundle,
+            loop=self._loop,
+            lock_step=self._lock_step,
+            command=self._commands.last,
+            refusal=self._watch.refusal,
+            lacking=self._inputs.lacking(),
+            dropped=self._inputs.dropped,
+            period=self._commands.period,
+        )

@@ -1,0 +1,92 @@
+"""Names and qualities of service of the topics; docs/topics.md describes them."""
+
+from __future__ import annotations
+
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.validate_topic_name import validate_topic_name
+
+from planet_ros.data.signature import VECTOR_PART, Signature
+from planet_ros.errors import UserError
+
+OBSERVATION_TOPIC = VECTOR_PART
+COMMAND_TOPIC = "commands"
+STEP_TOPIC = "step"
+MODEL_TOPIC = "model"
+MODEL_IN_USE_TOPIC = "model_in_use"
+JOINT_TOPIC = "joint_states"
+
+_TAKEN_TOPICS = {
+    OBSERVATION_TOPIC,
+    COMMAND_TOPIC,
+    STEP_TOPIC,
+    MODEL_TOPIC,
+    MODEL_IN_USE_TOPIC,
+    JOINT_TOPIC,
+    # Where nodes have no namespace, these are the absolute ones of ROS.
+    "clock",
+    "diagnostics",
+    "parameter_events",
+    "rosout",
+}
+
+NEWEST = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
+)
+"""For a reader that wants the newest state and works with any publisher."""
+
+NEWEST_RELIABLE = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE
+)
+"""For commands, and for publishers of state."""
+
+EVERY_STEP = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=1000, reliability=ReliabilityPolicy.RELIABLE
+)
+"""For steps, of which a learner wants all."""
+
+EVERY_IMAGE = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.BEST_EFFORT
+)
+"""For images, of which a learner wants all: works with any publisher, and bridges a busy moment."""
+
+LATCHED = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+"""For what a late joiner must know."""
+
+
+def check_topics(signature: Signature) -> None:
+    """See that an observation can go over topics: one vector, and images on topics of their names.
+
+    Raises:
+        UserError: There is another vector or a goal, an image's name is that of another topic or
+            none that ROS allows, or an image is neither grey nor RGB.
+    """
+    for part in (*signature.parts("vector"), *signature.parts("goal")):
+        if part.name != OBSERVATION_TOPIC or part.role != "vector":
+            raise UserError(
+                f"{part.role} {part.name!r}: has no topic, expected one vector called "
+                f"{OBSERVATION_TOPIC!r}, and images"
+            )
+    for name, shape in signature.images.items():
+        if name in _TAKEN_TOPICS:
+            raise UserError(
+                f"image {name!r}: is the name of another topic, expected none of "
+                f"{sorted(_TAKEN_TOPICS)}; rename it in the environment's observation space"
+            )
+        try:
+            validate_topic_name(name)
+        except InvalidTopicNameException as error:
+            reason = str(error).partition("\n")[0]
+            raise UserError(
+                f"image {name!r}: cannot be the name of a topic: {reason}; rename it in the "
+                "environment's observation space"
+            ) from None
+        if shape[2] not in (1, 3):
+            raise UserError(
+                f"image {name!r}: found {shape[2]} channels, expected 1 (grey) or 3 (RGB)"
+            )
