@@ -23,6 +23,7 @@ from planet_ros.data import (
     ObservationPart,
     Signature,
 )
+from planet_ros.data.statistics import Statistics
 from planet_ros.data.store import save_episode
 from planet_ros.errors import UserError
 from planet_ros.models import Ensemble, Rssm, WorldModel
@@ -103,14 +104,14 @@ def random_episode(steps: int = 12, images: dict[str, tuple[int, int, int]] | No
 
 def ensemble(**settings: Any) -> Ensemble:
     model = Ensemble(signature(), WorldModelSettings(members=3, hidden_sizes=[8], **settings))
-    model.fit_normalization([random_episode(200)])
+    model.fit_normalization(Statistics.of([random_episode(200)]))
     return model
 
 
 def rssm(images: dict[str, tuple[int, int, int]] | None = None, **settings: Any) -> Rssm:
     small = {"deterministic_size": 7, "stochastic_size": 4, "hidden_size": 9, **settings}
     model = Rssm(signature(images), RssmSettings(**small))
-    model.fit_normalization([random_episode(200, images)])
+    model.fit_normalization(Statistics.of([random_episode(200, images)]))
     return model
 
 
@@ -321,7 +322,7 @@ class TestDreamOf:
         assert np.abs(np.diff(frames[16:], axis=0)).max(axis=(1, 2, 3)).min() > 10  # it moves
         assert [errors["steps"] for errors in dreamt.errors] == [1, 3]
         assert [errors["starts"] for errors in dreamt.errors] == [4, 2]
-        model = open_checkpoint(picture_run, {}).model
+        model = open_checkpoint(picture_run, {}).averaged
         episode = dreamt.episode
         squares: dict[str, list[float]] = {"reward": [], "observation": [], "images/camera": []}
         for start in (16, 17):
@@ -570,7 +571,7 @@ class TestAttempt:
         said: list[str] = []
         assert not attempt(tmp_path / "a.png", fail, said.append)
         assert said == [
-            f"warning: {tmp_path / 'a.png'} could not be drawn ({type(error).__name__}: {error}); "
+            f"{tmp_path / 'a.png'} could not be drawn ({type(error).__name__}: {error}); "
             "all else is saved"
         ]
 
