@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -27,7 +30,7 @@ from onnx import TensorProto, helper
 from planet_ros.bundle import graph_check, runtime
 from planet_ros.bundle.export import BundleExporter
 from planet_ros.bundle.graph_check import check_graph
-from planet_ros.bundle.manifest import Manifest
+from planet_ros.bundle.manifest import Manifest, _field_names
 from planet_ros.bundle.runtime import Bundle, Rollouts, load_bundle
 from planet_ros.config import PlannerSettings, WorldModelSettings
 from planet_ros.data import Episode
@@ -1163,3 +1166,51 @@ def test_bundle_replaced_while_it_is_read_is_read_as_one_or_the_other(tmp_path: 
     assert not failures
     assert len(numbers) > 1
     assert [file.name for file in tmp_path.iterdir()] == ["model"]
+
+
+class TestDocs:
+    """docs/bundle.md is all that the maker of another reader has."""
+
+    def test_reader_that_stands_there_reads_what_is_written(
+        self, root: Path, tmp_path: Path
+    ) -> None:
+        signature = signature_of(3, [-2], [2])
+        settings = WorldModelSettings(members=2, hidden_sizes=[8], predict_continue=False)
+        torch.manual_seed(0)
+        model = Ensemble(signature, settings)
+        BundleExporter(model, HORIZON).export(tmp_path / "model", about(signature=signature))
+        (code,) = re.findall(r"```python\n(.*?)```", (root / "docs/bundle.md").read_text(), re.S)
+
+        def run() -> subprocess.CompletedProcess[str]:
+            arguments = [sys.executable, "-c", code, str(tmp_path / "model")]
+            return subprocess.run(arguments, capture_output=True, text=True, check=False)
+
+        result = run()
+        assert result.returncode == 0, result.stderr
+        actions = np.random.default_rng(0).uniform(-2, 2, (1000, HORIZON, 1)).astype(np.float32)
+        found = load_bundle(tmp_path / "model").model.imagine(np.float32([1, 0, 0.5]), actions)
+        returns = found.rewards @ PlannerSettings().discount ** np.arange(HORIZON)
+        printed = re.fullmatch(r"action \[(.*)\], expected return (.*)\n", result.stdout)
+        assert printed is not None
+        assert float(printed[1]) == pytest.approx(actions[returns.argmax(), 0, 0], rel=1e-4)
+        assert float(printed[2]) == pytest.approx(returns.max(), abs=0.01)
+
+        file = tmp_path / "model" / "manifest.json"
+        file.write_text(file.read_text().replace('"horizon"', '"horizons"'))
+        assert "manifest.json: was altered" in run().stderr
+
+    def test_tables_name_every_field(self, root: Path) -> None:
+        text = (root / "docs/bundle.md").read_text()
+        named = set(re.findall(r"`([^`]+)`", text))
+        lists = {"observation": "observation[]", "action": "action[]", "numbers": "numbers[]"}
+        for name in (*_field_names(Manifest), "manifest_sha256"):
+            first, *rest = name.split(".")
+            if first == "planner" and rest:
+                continue  # docs/configuration.md has them
+            if first == "signature":
+                parts = [lists.get(part, part) for part in rest[:-1]]
+                name = ".".join([*parts, *rest[-1:]]) or first
+            if first == "graphs" and rest:
+                name = ".".join([first, "*", *rest])
+            short = f".{name.rpartition('.')[2]}"  # `evaluation.mean_return`, `.worst_return`
+            assert name in named or short in named, name
