@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
 import numpy as np
@@ -25,12 +24,11 @@ from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Float64MultiArray
 
 from planet_ros.bundle.runtime import load_bundle
-from planet_ros.cli.demo import find_config, node_process, simulation_of
-from planet_ros.supervision.supervisor import Supervisor
 from planet_ros.errors import UserError
-from planet_ros.ros.messages import COMMAND_TOPIC, NEWEST_RELIABLE
-
-WARM_UP_S = 3.0
+from planet_ros.ros.topics import COMMAND_TOPIC, NEWEST_RELIABLE
+from planet_ros.supervision.parameters import find_config, simulation_of
+from planet_ros.supervision.processes import NodeProcess, own_domain
+from planet_ros.supervision.supervisor import Supervisor, planning_report, tick_ms
 
 
 class Meter:
@@ -60,10 +58,7 @@ class Meter:
         self.arrivals.append(time.monotonic())
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            values = {item.key: item.value for item in status.values}
-            if "planning_p50_ms" in values:
-                self._values = values
+        self._values = planning_report(message) or self._values
 
 
 def measure(options: argparse.Namespace, logs: Path) -> dict[str, Any]:
@@ -71,18 +66,18 @@ def measure(options: argparse.Namespace, logs: Path) -> dict[str, Any]:
     simulate = {
         **simulation_of(bundle),
         "bridge.mode": "real_time",
-        "bridge.real_time_factor": options.rate * bundle.manifest.control_period_s,
+        "bridge.real_time_factor": options.rate * bundle.manifest.signature.period_s,
     }
     act = {"model": str(options.model.resolve()), "controller.rate_hz": float(options.rate)}
     config = find_config("pendulum.yaml")
     with (
         Supervisor() as supervisor,
-        node_process("gym_bridge", config, simulate, logs / "gym_bridge.log"),
-        node_process("controller", config, act, logs / "controller.log") as controller,
+        NodeProcess("gym_bridge", simulate, config=config, log=logs / "gym_bridge.log"),
+        NodeProcess("controller", act, config=config, log=logs / "controller.log") as controller,
     ):
-        supervisor.activate("controller")
+        supervisor.activate("controller", while_alive=controller.check_alive)
         meter = Meter(supervisor)
-        meter.listen(WARM_UP_S)
+        meter.listen(options.warm_up)
         before, cpu_before = meter.diagnostics(), cpu_seconds(controller)
         meter.arrivals.clear()
         began = time.monotonic()
@@ -95,9 +90,7 @@ def measure(options: argparse.Namespace, logs: Path) -> dict[str, Any]:
     return {
         "rate_hz": round(1e3 / float(periods.mean()), 2),
         # Of the newest 1000 plans, says the controller.
-        "planning_ms": {
-            name: float(after[f"planning_{name}_ms"]) for name in ("p50", "p99", "max")
-        },
+        "planning_ms": tick_ms(after),
         "period_ms": {
             "p50": round(float(p50), 3),
             "p99": round(float(p99), 3),
@@ -114,14 +107,14 @@ def measure(options: argparse.Namespace, logs: Path) -> dict[str, Any]:
     }
 
 
-def cpu_seconds(process: Popen[bytes]) -> float:
+def cpu_seconds(process: NodeProcess) -> float:
     """Processor time of all its threads so far."""
     # After the name, which may hold spaces: user and system time are fields 14 and 15 of all.
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def memory(process: Popen[bytes]) -> tuple[int, bool]:
+def memory(process: NodeProcess) -> tuple[int, bool]:
     """Resident memory in MB, and whether torch is mapped into the process."""
     status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     resident_kb = next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
@@ -130,8 +123,7 @@ def memory(process: Popen[bytes]) -> tuple[int, bool]:
 
 def main() -> int:
     options = _options()
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    os.environ["ROS_DOMAIN_ID"] = str(options.domain)
+    os.environ.update(own_domain(options.domain))
     with tempfile.TemporaryDirectory() as logs:
         try:
             result = measure(options, Path(logs))
@@ -154,8 +146,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=50.0, help="commands a second (default: 50)")
     parser.add_argument("--seconds", type=float, default=30.0, help="to measure (default: 30)")
     parser.add_argument(
-        "--domain", type=int, default=1 + os.getpid() % 100, help="ROS_DOMAIN_ID (default: any)"
+        "--warm-up", type=float, default=3.0, help="seconds before that (default: 3)"
     )
+    parser.add_argument("--domain", type=int, help="ROS_DOMAIN_ID (default: any)")
     return parser.parse_args()
 
 

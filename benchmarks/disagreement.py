@@ -28,12 +28,14 @@ from torch import Tensor
 
 from planet_ros.bundle.export import BundleExporter
 from planet_ros.bundle.runtime import Bundle, load_bundle
-from planet_ros.control.agent import Agent
-from planet_ros.data import Episode, EpisodeBuilder, Step
+from planet_ros.control.exploration import RandomPolicy
+from planet_ros.control.policy import PlanningPolicy, Policy
+from planet_ros.data import Episode, EpisodeBuilder
 from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.models import Rssm, WorldModel
+from planet_ros.models.contract import Imagined
+from planet_ros.training.collect import collect
 from planet_ros.training.export import open_checkpoint
-from planet_ros.report.dreams import filtered
 from planet_ros.training.run import RunFolder
 
 FIRST_START = 3_000_000
@@ -49,6 +51,7 @@ def main() -> None:
     options = _options()
     learner = open_checkpoint(options.run_folder, {"training.device": "cpu"})
     model, settings = learner.averaged, learner.settings
+    continues = settings.world_model.predict_continue
     bundle = load_bundle(RunFolder(options.run_folder).bundle)
 
     models: dict[str, WorldModel] = {}
@@ -56,15 +59,18 @@ def main() -> None:
         models["spread of the members"] = model
     else:
         samples = settings.rssm.disagreement_samples or DEFAULT_SAMPLES
-        around = with_samples(model, samples)
+        around = with_samples(model, samples, continues)
         models[f"{samples} latents around the expected trajectory"] = around
-        models[f"{samples} whole trajectories"] = WholeTrajectories(around, max(HORIZONS))
+        models[f"{samples} whole trajectories"] = WholeTrajectories(
+            around, max(HORIZONS), continues
+        )
 
-    environment = Environment(EnvironmentSpec.of(settings))
+    environment, count = Environment(EnvironmentSpec.of(settings)), options.episodes
+    planned, drawn = PlanningPolicy.of(bundle, FIRST_START), RandomPolicy(model.signature, seed=0)
     try:
         episodes = {
-            "planned": planned_episodes(bundle, environment, options.episodes),
-            "random": random_episodes(environment, options.episodes),
+            "planned": whole_episodes(planned, environment, FIRST_START, count),
+            "random": whole_episodes(drawn, environment, FIRST_START + count, count),
         }
     finally:
         environment.close()
@@ -77,41 +83,19 @@ def main() -> None:
             cells = correlations(*predictions(one, chosen))
             print(f"| {name} | {actions} | {' | '.join(f'{cell:.2f}' for cell in cells)} |")
     if isinstance(model, Rssm):
-        print_costs({"without disagreement": with_samples(model, 0), **models}, bundle)
+        without = with_samples(model, 0, continues)
+        print_costs({"without disagreement": without, **models}, bundle, options.seconds)
 
 
-def planned_episodes(bundle: Bundle, environment: Environment, count: int) -> list[Episode]:
-    """Whole episodes that the bundle plans."""
-    agent, episodes = Agent.of(bundle, FIRST_START), []
-    for seed in range(FIRST_START, FIRST_START + count):
-        agent.reset(seed=seed)
-        episodes.append(
-            episode_of(
-                environment, seed, lambda step: agent.act(step.observation, step.images).actions[0]
-            )
-        )
+def whole_episodes(
+    policy: Policy, environment: Environment, first: int, count: int
+) -> list[Episode]:
+    """Episodes from starts that count up from the first."""
+    builder, episodes = EpisodeBuilder(), []
+    for step in collect(policy, environment, range(first, first + count)):
+        if (episode := builder.add(step)) is not None:
+            episodes.append(episode)
     return episodes
-
-
-def random_episodes(environment: Environment, count: int) -> list[Episode]:
-    """Whole episodes of actions drawn uniformly from their range."""
-    rng = np.random.default_rng(FIRST_START)
-    return [
-        episode_of(environment, seed, lambda step: environment.random_action(rng))
-        for seed in range(FIRST_START + count, FIRST_START + 2 * count)
-    ]
-
-
-def episode_of(
-    environment: Environment, seed: int, act: Callable[[Step], NDArray[np.float32]]
-) -> Episode:
-    builder = EpisodeBuilder()
-    step = environment.reset(seed=seed)
-    episode = builder.add(step)
-    while episode is None:
-        step = environment.step(act(step))
-        episode = builder.add(step)
-    return episode
 
 
 @torch.no_grad()
@@ -120,13 +104,15 @@ def predictions(model: WorldModel, episodes: list[Episode]) -> tuple[Array, Arra
     horizon, disagreements, errors = max(HORIZONS), [], []
     for episode in episodes:
         actions = torch.from_numpy(episode.action)
-        for start, belief in enumerate(filtered(model, episode)):
+        for start, belief in enumerate(model.filtered(episode)):
             if start + horizon > len(episode):
                 break
-            rewards, _, disagreement = model.imagine(belief, actions[None, start : start + horizon])
+            imagined = model.imagine(belief, actions[None, start : start + horizon])
+            if imagined.disagreement is None:
+                raise SystemExit("the model has no disagreement: world_model.members is 1")
             truth = episode.reward[start : start + horizon]
-            disagreements.append(disagreement[0].numpy())
-            errors.append(np.abs(rewards[0].numpy() - truth))
+            disagreements.append(imagined.disagreement[0].numpy())
+            errors.append(np.abs(imagined.rewards[0].numpy() - truth))
     return np.array(disagreements, np.float64), np.array(errors, np.float64)
 
 
@@ -136,11 +122,11 @@ def correlations(disagreement: Array, error: Array) -> list[float]:
     return [*each, spearmanr(disagreement, error, axis=None).statistic, float(np.median(error))]
 
 
-def with_samples(model: Rssm, samples: int) -> Rssm:
+def with_samples(model: Rssm, samples: int, predict_continue: bool) -> Rssm:
     """The same weights, with another number of samples for the disagreement."""
     settings = model.settings.model_copy(update={"disagreement_samples": samples})
     torch.manual_seed(0)
-    copy = Rssm(model.shapes, settings, hasattr(model, "continuation"))
+    copy = Rssm(model.signature, settings, predict_continue)
     weights = {n: v for n, v in model.state_dict().items() if n != "disagreement_noise"}
     copy.load_state_dict(weights, strict=False)
     return copy
@@ -152,9 +138,9 @@ class WholeTrajectories(Rssm):
     The noise is the same in every call and for each candidate. Continuations are left out.
     """
 
-    def __init__(self, model: Rssm, horizon: int) -> None:
+    def __init__(self, model: Rssm, horizon: int, predict_continue: bool) -> None:
         """Take over a model with its weights and its number of samples."""
-        super().__init__(model.shapes, model.settings, hasattr(model, "continuation"))
+        super().__init__(model.signature, model.settings, predict_continue)
         self.load_state_dict(model.state_dict())
         samples = model.settings.disagreement_samples
         torch.manual_seed(0)
@@ -164,7 +150,7 @@ class WholeTrajectories(Rssm):
 
     trajectory_noise: Tensor
 
-    def imagine(self, belief: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def imagine(self, belief: Tensor, actions: Tensor) -> Imagined:
         """See `WorldModel.imagine`."""
         candidates, horizon = actions.shape[:2]
         features = belief.expand(len(self.trajectory_noise), candidates, -1)
@@ -176,24 +162,27 @@ class WholeTrajectories(Rssm):
         rewards = self._in_units(self.reward(torch.stack(steps))).squeeze(-1)  # (H, S + 1, N)
         sampled = rewards[:, 1:]
         spread = (sampled - sampled.mean(dim=1, keepdim=True)).square().mean(dim=1).sqrt()
-        mean = rewards[:, 0].T
-        return mean, torch.ones_like(mean), spread.T
+        return Imagined(rewards[:, 0].T, None, spread.T)
 
 
-def print_costs(models: Mapping[str, WorldModel], bundle: Bundle) -> None:
+def print_costs(models: Mapping[str, WorldModel], bundle: Bundle, seconds: float) -> None:
     """Time of `imagine` in onnxruntime, over a planner's candidates."""
     manifest = bundle.manifest
-    about = manifest.model_dump(exclude={"belief_size", "graphs", "created", "software"})
-    about["horizon"] = about["planner"]["horizon"] = max(HORIZONS)
+    about = {
+        "model_kind": manifest.model_kind,
+        "horizon": max(HORIZONS),
+        "signature": manifest.signature,
+        "planner": manifest.planner.model_copy(update={"horizon": max(HORIZONS)}),
+    }
     belief = np.zeros(manifest.belief_size, np.float32)
-    actions = np.zeros((CANDIDATES, max(HORIZONS), len(manifest.action)), np.float32)
+    actions = np.zeros((CANDIDATES, max(HORIZONS), manifest.signature.actions), np.float32)
     cases: dict[str, Callable[[], object]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for index, (name, model) in enumerate(models.items()):
             path = Path(folder) / str(index)
             BundleExporter(model, max(HORIZONS)).export(path, about)
             cases[name] = functools.partial(load_bundle(path).model.imagine, belief, actions)
-        times = interleaved(cases, seconds=20.0)
+        times = interleaved(cases, seconds)
     print()
     print_machine()
     title = f"imagine in onnxruntime, {CANDIDATES} candidates × {max(HORIZONS)} steps"
@@ -209,6 +198,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--episodes", type=int, default=5, help="of each kind, planned and random (default: 5)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="to measure the costs (default: 20)"
     )
     return parser.parse_args()
 

@@ -15,7 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from planning import CONFIGS, interleaved, print_machine, print_table, untrained_learner
+from planning import (
+    CONFIGS,
+    about,
+    bundle_of,
+    interleaved,
+    print_machine,
+    print_table,
+    untrained_model,
+)
 
 from planet_ros.bundle.export import BundleExporter, _Imagine
 from planet_ros.bundle.runtime import load_bundle
@@ -27,14 +35,13 @@ def main() -> None:
     options = _options()
     settings = load_settings(options.config)
     with tempfile.TemporaryDirectory() as folder:
-        learner = untrained_learner(settings, Path(folder) / "run")
-        model, horizon = learner.model, settings.planner.horizon
-        bundle = learner.export()
-        about = bundle.manifest.model_dump(exclude={"belief_size", "graphs", "created", "software"})
+        model, horizon = untrained_model(settings), settings.planner.horizon
+        bundle = bundle_of(model, settings, Path(folder) / "model")
+        fields = about(model, settings)
         exporter = BundleExporter(model, horizon)
         cases: dict[str, Callable[[], object]] = {
             "trace both graphs": lambda: BundleExporter(model, horizon),
-            "write a bundle with new weights": lambda: exporter.export(bundle.path, about),
+            "write a bundle with new weights": lambda: exporter.export(bundle.path, fields),
             "read, check and warm it up": lambda: load_bundle(bundle.path),
         }
         if options.dynamo:
@@ -47,7 +54,7 @@ def main() -> None:
 def trace_with_dynamo(model: WorldModel, horizon: int) -> None:
     """What torch's newer exporter needs for the same graph."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it says what is not installed
-    inputs = torch.zeros(model.belief_size), torch.zeros(2, horizon, model.shapes.action)
+    inputs = torch.zeros(model.belief_size), torch.zeros(2, horizon, model.signature.actions)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(

@@ -22,10 +22,12 @@ from typing import Any
 import numpy as np
 
 from planet_ros.bundle.runtime import Bundle, load_bundle
-from planet_ros.cli.demo import find_config, node_process, simulation_of
-from planet_ros.supervision.supervisor import Record, Supervisor
 from planet_ros.environments import Environment
 from planet_ros.errors import UserError
+from planet_ros.supervision.evaluation import evaluate_over_topics
+from planet_ros.supervision.parameters import find_config, simulation_of
+from planet_ros.supervision.processes import own_domain
+from planet_ros.supervision.supervisor import Record, Supervisor
 from planet_ros.training.evaluate import environment_of, evaluate
 
 
@@ -40,25 +42,17 @@ def in_one_process(bundle: Bundle, episodes: int, seed: int) -> list[float]:
 
 def over_topics(bundle: Bundle, episodes: int, seed: int, logs: Path) -> Record:
     """The same through bridge and controller."""
-    simulate = {
-        **simulation_of(bundle),
-        "seed": seed,
-        "bridge.mode": "lock_step",
-        "bridge.wait_for_learner": True,
-    }
-    act = {
-        "model": str(bundle.path.resolve()),
-        "seed": seed,
-        "controller.trigger": "observation",
-    }
-    config = find_config("pendulum.yaml")
-    with (
-        Supervisor() as supervisor,
-        node_process("gym_bridge", config, simulate, logs / "gym_bridge.log"),
-        node_process("controller", config, act, logs / "controller.log"),
-    ):
-        supervisor.activate("controller")
-        return supervisor.record_episodes(episodes, say=say)
+    with Supervisor() as supervisor:
+        return evaluate_over_topics(
+            supervisor,
+            bundle.path,
+            config=find_config("pendulum.yaml"),
+            simulation=simulation_of(bundle),
+            episodes=episodes,
+            seed=seed,
+            logs=logs,
+            say=say,
+        )
 
 
 def measure(options: argparse.Namespace, logs: Path) -> dict[str, Any]:
@@ -85,8 +79,7 @@ def say(text: str) -> None:
 
 def main() -> int:
     options = _options()
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    os.environ["ROS_DOMAIN_ID"] = str(options.domain)
+    os.environ.update(own_domain(options.domain))
     with tempfile.TemporaryDirectory() as logs:
         try:
             result = measure(options, Path(logs))
@@ -109,9 +102,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True, help="folder of a bundle")
     parser.add_argument("--episodes", type=int, default=20, help="of each kind (default: 20)")
     parser.add_argument("--seed", type=int, default=2000, help="of the first start (default: 2000)")
-    parser.add_argument(
-        "--domain", type=int, default=1 + os.getpid() % 100, help="ROS_DOMAIN_ID (default: any)"
-    )
+    parser.add_argument("--domain", type=int, help="ROS_DOMAIN_ID (default: any)")
     options = parser.parse_args()
     if options.episodes < 1:
         parser.error(f"--episodes: found {options.episodes}, expected at least 1")

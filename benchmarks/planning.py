@@ -25,13 +25,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from planet_ros.bundle.runtime import Bundle, load_bundle
+from planet_ros.bundle.export import BundleExporter
+from planet_ros.bundle.runtime import Bundle, Rollouts, load_bundle
 from planet_ros.config import Settings, load_settings
-from planet_ros.control.agent import Agent, BeliefModel
+from planet_ros.control.policy import BeliefModel, PlanningPolicy
+from planet_ros.data import Parts
 from planet_ros.environments import Environment, EnvironmentSpec
-from planet_ros.models import Shapes
-from planet_ros.training.learner import Learner
-from planet_ros.training.run import RunFolder
+from planet_ros.models import WorldModel
+from planet_ros.training.learner import make_model
 
 Array = NDArray[np.float32]
 Times = dict[str, NDArray[np.float64]]
@@ -44,25 +45,27 @@ TURN_S = 0.02
 def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory() as folder:
-        learner = untrained_learner(load_settings(options.config), Path(folder) / "ours")
-        same = learner.export()
+        settings = load_settings(options.config)
+        model = untrained_model(settings)
+        same = bundle_of(model, settings, Path(folder) / "ours")
         bundle = load_bundle(options.model) if options.model else same
-        notebook = untrained_learner(
-            load_settings(CONFIGS / "pendulum_notebook.yaml"), Path(folder) / "notebook"
-        ).export()
+        of_notebook = load_settings(CONFIGS / "pendulum_notebook.yaml")
+        notebook = bundle_of(untrained_model(of_notebook), of_notebook, Path(folder) / "notebook")
 
         stopwatch = Stopwatch(bundle.model)
-        agent = Agent.of(bundle, seed=0)
-        agent.model = stopwatch
-        cases: dict[str, Callable[[], object]] = {"plan": planning(agent, bundle)}
+        cases: dict[str, Callable[[], object]] = {
+            "plan": planning(PlanningPolicy.of(bundle, seed=0, model=stopwatch))
+        }
         for count in options.candidates:
             cases[f"bundle {count}"] = imagining(bundle, count)
             for threads, spin in ((1, False), (2, False), (2, True)):
                 name = f"onnxruntime {count} {threads}{' spin' * spin}"
                 cases[name] = onnx_rollouts(same, count, threads, spin)
             for threads in (1, 2):
-                cases[f"torch {count} {threads}"] = torch_rollouts(learner, count, threads)
-        cases["notebook onnxruntime"] = planning(Agent.of(notebook, seed=0), notebook)
+                cases[f"torch {count} {threads}"] = torch_rollouts(
+                    model, same.manifest.horizon, count, threads
+                )
+        cases["notebook onnxruntime"] = planning(PlanningPolicy.of(notebook, seed=0))
         for threads in (1, 2):
             cases[f"notebook torch {threads}"] = notebook_planning(notebook, threads)
         times = interleaved(cases, options.seconds)
@@ -122,38 +125,48 @@ class Stopwatch:
         """Not timed."""
         return self._model.initial_belief()
 
-    def observe(self, belief: Array, action: Array, observation: Array) -> Array:
+    def observe(self, belief: Array, action: Array, observation: Parts) -> Array:
         """Begin a plan."""
         self.per_plan.append(0.0)
         return self._timed(self._model.observe, belief, action, observation)
 
-    def imagine(self, belief: Array, actions: Array) -> tuple[Array, Array, Array]:
+    def imagine(self, belief: Array, actions: Array) -> Rollouts:
         """Belongs to the plan that `observe` began."""
         return self._timed(self._model.imagine, belief, actions)
 
-    def _timed(self, call: Callable, *inputs: Array) -> Any:
+    def _timed(self, call: Callable[..., Any], *inputs: Any) -> Any:
         began = time.perf_counter()
         result = call(*inputs)
         self.per_plan[-1] += time.perf_counter() - began
         return result
 
 
-def untrained_learner(settings: Settings, folder: Path) -> Learner:
-    """A learner with random weights, which cost as much time as learned ones."""
+def untrained_model(settings: Settings) -> WorldModel:
+    """A model with random weights, which cost as much time as learned ones."""
     environment = Environment(EnvironmentSpec.of(settings))
     environment.close()
-    return Learner(
-        settings,
-        Shapes(environment.observation_size, environment.low, environment.high),
-        RunFolder(folder),
-        environment=environment.spec,
-        command_period_s=environment.step_period_s,
-    )
+    return make_model(settings, environment.signature)
 
 
-def planning(agent: Agent, bundle: Bundle) -> Callable[[], object]:
+def about(model: WorldModel, settings: Settings) -> dict[str, Any]:
+    """What a bundle's manifest has to say of a model."""
+    return {
+        "model_kind": settings.world_model.kind,
+        "horizon": settings.planner.horizon,
+        "signature": model.signature,
+        "planner": settings.planner,
+    }
+
+
+def bundle_of(model: WorldModel, settings: Settings, path: Path) -> Bundle:
+    """A model exported into a folder, and loaded from there."""
+    BundleExporter(model, settings.planner.horizon).export(path, about(model, settings))
+    return load_bundle(path)
+
+
+def planning(policy: PlanningPolicy) -> Callable[[], object]:
     """One decision, with the warm start of the one before."""
-    return functools.partial(agent.act, np.zeros(bundle.manifest.observation[0].shape, np.float32))
+    return functools.partial(policy.act, policy.signature.zeros())
 
 
 def imagining(bundle: Bundle, count: int) -> Callable[[], object]:
@@ -173,23 +186,24 @@ def onnx_rollouts(bundle: Bundle, count: int, threads: int, spin: bool) -> Calla
     return functools.partial(session.run, None, {"belief": belief, "actions": actions})
 
 
-def torch_rollouts(learner: Learner, count: int, threads: int) -> Callable[[], object]:
+def torch_rollouts(
+    model: WorldModel, horizon: int, count: int, threads: int
+) -> Callable[[], object]:
     """The rollouts in torch, without gradients."""
-    shapes, horizon = learner.model.shapes, learner.settings.planner.horizon
-    belief = torch.zeros(learner.model.belief_size)
-    actions = torch.zeros(count, horizon, shapes.action)
+    belief = torch.zeros(model.belief_size)
+    actions = torch.zeros(count, horizon, model.signature.actions)
 
     @torch.inference_mode()
     def run() -> object:
         torch.set_num_threads(threads)
-        return learner.model.imagine(belief, actions)
+        return model.imagine(belief, actions)
 
     return run
 
 
 def _inputs(bundle: Bundle, count: int) -> tuple[Array, Array]:
     manifest = bundle.manifest
-    actions = np.zeros((count, manifest.horizon, len(manifest.action)), dtype=np.float32)
+    actions = np.zeros((count, manifest.horizon, manifest.signature.actions), dtype=np.float32)
     return bundle.model.initial_belief(), actions
 
 
@@ -212,10 +226,11 @@ class NotebookModel(nn.Module):
 
 def notebook_planning(bundle: Bundle, threads: int) -> Callable[[], object]:
     """The notebook's ``cem_planner``, with the settings of the notebook's bundle."""
-    manifest, planner = bundle.manifest, bundle.manifest.planner
-    model = NotebookModel(manifest.observation[0].shape[0], len(manifest.action))
-    low, high = torch.from_numpy(manifest.low), torch.from_numpy(manifest.high)
-    state = torch.zeros(1, manifest.observation[0].shape[0])
+    signature, planner = bundle.manifest.signature, bundle.manifest.planner
+    model = NotebookModel(signature.vector_size, signature.actions)
+    low, high = torch.tensor(signature.low), torch.tensor(signature.high)
+    state = torch.zeros(1, signature.vector_size)
+    elite_count = planner.own().elites
 
     @torch.no_grad()
     def plan() -> Tensor:
@@ -230,7 +245,7 @@ def notebook_planning(bundle: Bundle, threads: int) -> Callable[[], object]:
             for step in range(planner.horizon):
                 states, rewards = model(states, actions[:, step])
                 total += planner.discount**step * rewards.squeeze()
-            elites = actions[torch.topk(total, planner.elites).indices]
+            elites = actions[torch.topk(total, elite_count).indices]
             mean, std = elites.mean(dim=0), elites.std(dim=0) + 1e-6
         return mean[0]
 
@@ -249,7 +264,7 @@ def interleaved(cases: Mapping[str, Callable[[], object]], seconds: float) -> Ti
     while time.perf_counter() < until:
         for name, call in cases.items():
             turn_ends = time.perf_counter() + TURN_S
-            while (began := time.perf_counter()) < turn_ends:
+            while (began := time.perf_counter()) < turn_ends or not times[name]:
                 call()
                 times[name].append((time.perf_counter() - began) * 1e3)
     return {name: np.array(values) for name, values in times.items()}

@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from planet_ros.bundle.runtime import Bundle, load_bundle
-from planet_ros.cli.main import EXIT_BAD_INPUT, EXIT_INTERRUPTED
 from planet_ros.config import Settings, flatten, load_settings
 from planet_ros.environments import Environment
-from planet_ros.errors import UserError
+from planet_ros.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, UserError
 from planet_ros.files import write_whole
+from planet_ros.report.attempt import attempt
+from planet_ros.report.curves import new_figure, plot_learning_curves, save_figure
 from planet_ros.training.evaluate import environment_of, evaluate
 from planet_ros.training.loop import train
 from planet_ros.training.progress import Progress
-from planet_ros.report.curves import new_figure, save_figure
 from planet_ros.training.run import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,10 +79,10 @@ def main() -> int:
     try:
         return report(options)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        say("\nstopped; the same command goes on from here")
         return EXIT_INTERRUPTED
 
 
@@ -93,17 +93,17 @@ def report(options: argparse.Namespace) -> int:
     runs = {seed: RunFolder(options.output / f"{options.task}-{seed}") for seed in options.seeds}
     rows = []
     for position, (seed, run) in enumerate(runs.items()):
-        print(f"==> {options.task}, seed {seed} ({position + 1} of {len(runs)})", file=sys.stderr)
+        say(f"==> {options.task}, seed {seed} ({position + 1} of {len(runs)})")
         learn(run, preset.model_copy(update={"seed": seed}))
         record = judge(run, task)
         passed = record["mean"] >= task.mean and record["worst"] >= task.worst
         rows.append({"seed": seed, "passed": passed, **record})
 
-    options.figures.mkdir(parents=True, exist_ok=True)
-    figure = options.figures / f"{options.task}.png"
-    draw(options.task, task, runs, figure)
     table = markdown(task, rows)
     write_whole(options.output / f"{options.task}.md", table.encode())
+    options.figures.mkdir(parents=True, exist_ok=True)
+    figure = options.figures / f"{options.task}.png"
+    attempt(figure, lambda: draw(options.task, task, runs, figure))
     passed = all(row["passed"] for row in rows)
     print(table)
     print(f"learning curves: {figure}")
@@ -117,13 +117,12 @@ def learn(run: RunFolder, wanted: Settings) -> None:
     values = dict(flatten((wanted if fresh else load_settings(run.settings_file)).model_dump()))
     for name, value in flatten(wanted.model_dump()):
         if name not in _OF_THE_FOLDER and values[name] != value:
-            print(
+            say(
                 f"warning: {run.path}: was trained with {name} {values[name]}, where the preset "
-                f"has {value}; remove the folder to train it anew",
-                file=sys.stderr,
+                f"has {value}; remove the folder to train it anew"
             )
     if evaluated_at(run) >= values["training.steps"]:
-        print(f"{run.path}: is finished", file=sys.stderr)
+        say(f"{run.path}: is finished")
         return
     values |= {"training.output": str(run.path), "training.resume": not fresh}
     record = _record(run)
@@ -132,6 +131,7 @@ def learn(run: RunFolder, wanted: Settings) -> None:
         train(load_settings(None, values))
     finally:
         if run.path.is_dir():
+            attempt(run.curves_file, lambda: plot_learning_curves(run))
             seconds = record.get("seconds", 0.0) + time.monotonic() - began
             _keep(run, {"seconds": round(seconds, 1)})
 
@@ -239,6 +239,10 @@ def draw(name: str, task: Task, runs: dict[int, RunFolder], path: Path) -> None:
     axes.grid(True, alpha=0.3)
     axes.legend()
     save_figure(figure, path)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:

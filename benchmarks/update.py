@@ -37,14 +37,16 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 
 from planet_ros.config import Settings, load_settings
+from planet_ros.data.signature import IMAGE_PART, ActionPart, ObservationPart, Signature
 from planet_ros.environments import Environment, EnvironmentSpec
-from planet_ros.models import Shapes, vision
+from planet_ros.models import vision
 from planet_ros.models.contract import TorchBatch
 from planet_ros.training.learner import make_model
 
 IMAGE = (64, 64, 3)
 ACTIONS = 6
 """As many as the cheetah's; they cost next to nothing."""
+PERIOD_S = 0.08
 BITS = 5
 FREE_NATS = 3.0
 GRADIENT_CLIP = 1000.0
@@ -55,10 +57,10 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    settings, shapes = preset(options.config) if options.config else planets()
+    settings, signature = preset(options.config) if options.config else planets()
     size = options.batch or settings.training.batch_size
     observations = options.length or settings.training.sequence_length
-    cases = {"ours": our_update(settings, shapes, size, observations)}
+    cases = {"ours": our_update(settings, signature, size, observations)}
     if options.ablate:
         cases |= {name: patched(patch, cases["ours"]) for name, patch in ablations().items()}
     if options.reference:
@@ -95,40 +97,44 @@ def main() -> None:
 # ── ours ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def planets() -> tuple[Settings, Shapes]:
+def planets() -> tuple[Settings, Signature]:
     """Those of PlaNet; no simulator is needed for them."""
-    high = np.ones(ACTIONS, dtype=np.float32)
-    return load_settings(CONFIGS / "cheetah_run.yaml"), Shapes(0, -high, high, {"image": IMAGE})
+    image = ObservationPart(IMAGE_PART, IMAGE, role="image", dtype="uint8")
+    actions = tuple(ActionPart(f"action_{index}", -1.0, 1.0) for index in range(ACTIONS))
+    return load_settings(CONFIGS / "cheetah_run.yaml"), Signature((image,), actions, PERIOD_S)
 
 
-def preset(config: Path) -> tuple[Settings, Shapes]:
+def preset(config: Path) -> tuple[Settings, Signature]:
     """Those of a parameter file."""
     settings = load_settings(config)
     environment = Environment(EnvironmentSpec.of(settings))
     environment.close()
-    shapes = Shapes(
-        environment.observation_size, environment.low, environment.high, environment.images
-    )
-    return settings, shapes
+    return settings, environment.signature
 
 
 def our_update(
-    settings: Settings, shapes: Shapes, size: int, observations: int
+    settings: Settings, signature: Signature, size: int, observations: int
 ) -> Callable[[], object]:
     """What `Learner.fit` does for each batch, without the sampling."""
-    model, training = make_model(settings, shapes), settings.training
+    model, training = make_model(settings, signature), settings.training
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=training.learning_rate, eps=training.adam_epsilon
     )
     sequences = *model.batch_dimensions(size), observations
     steps = *sequences[:-1], observations - 1
     batch = TorchBatch(
-        torch.randn(*sequences, shapes.observation),
-        torch.rand(*steps, shapes.action),
-        torch.randn(steps),
-        torch.ones(steps),
-        torch.ones(steps),
-        {name: _frames(*sequences, *shape) for name, shape in shapes.images.items()},
+        observation={
+            part.name: (
+                _frames(*sequences, *part.shape)
+                if part.role == "image"
+                else torch.randn(*sequences, *part.shape)
+            )
+            for part in signature.observation
+        },
+        action=torch.rand(*steps, signature.actions),
+        reward=torch.randn(steps),
+        continues=torch.ones(steps),
+        mask=torch.ones(steps),
     )
 
     def update() -> None:

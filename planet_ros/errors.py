@@ -1,4 +1,10 @@
-"""The errors that a user can mend."""
+"""The errors that a user can mend, and the codes that a program ends with."""
+
+EXIT_BAD_INPUT = 2
+"""After a `UserError`."""
+
+EXIT_INTERRUPTED = 130
+"""After Ctrl-C, as a shell has it."""
 
 
 class UserError(Exception):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_ASIDE = ".old"
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -55,6 +56,22 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def mend(path: Path) -> None:
+    """Clean up after a writer that was killed: what it had half done goes.
+
+    Args:
+        path: What was written, whole or not at all; its name may be a pattern. Nobody else may be
+            writing it now.
+    """
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        if leftover.name.endswith(_ASIDE) and not path.exists():
+            os.rename(leftover, path)  # the writer did not come to put the new one there
+        elif leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
+
+
 def _exchange(first: Path, second: Path) -> None:
     """Swap two folders in one step, which rename(2) alone cannot do."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -67,7 +84,7 @@ def _exchange(first: Path, second: Path) -> None:
         code = ctypes.get_errno()
         if code not in (errno.EINVAL, errno.ENOSYS):  # not offered by this file system
             raise OSError(code, os.strerror(code), str(second))
-    aside = second.with_name(f"{first.name}.old")
+    aside = second.with_name(first.name + _ASIDE)
     os.rename(second, aside)
     os.rename(first, second)
     os.rename(aside, first)

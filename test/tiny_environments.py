@@ -70,6 +70,13 @@ class PointMass(gymnasium.Env):
         return frame
 
 
+class Named(PointMass):
+    """The point, with a word for each number."""
+
+    observation_names: ClassVar[list[str]] = ["x [m]", "y [m]"]
+    action_names: ClassVar[list[str]] = ["push x [m]", "push y [m]"]
+
+
 class DictObservation(PointMass):
     """The position as a dictionary of coordinates."""
 
@@ -208,6 +215,7 @@ def _register(name: str, entry_point: type, **kwargs: Any) -> None:
 _register("PointMass", PointMass)
 _register("Terminating", PointMass, limit=1.05)
 _register("BreaksDown", PointMass, nan_after=70)
+_register("Named", Named)
 _register("DictObservation", DictObservation)
 _register("DiscreteActions", DiscreteActions)
 _register("UnboundedActions", UnboundedActions)

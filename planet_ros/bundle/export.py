@@ -18,7 +18,8 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from planet_ros.bundle.manifest import MANIFEST_FILE, VECTOR_PART, Graph, Manifest
+from planet_ros.bundle.graph_check import check_graph
+from planet_ros.bundle.manifest import MANIFEST_FILE, Graph, Manifest
 from planet_ros.files import folder_written_whole
 from planet_ros.models import WorldModel
 
@@ -35,15 +36,21 @@ class BundleExporter:
         Args:
             model: The model, whose weights are read anew at each `export`.
             horizon: Steps that ``imagine.onnx`` looks ahead.
+
+        Raises:
+            UserError: A graph is not self-contained, or has an operator that a bundle may not.
         """
         self._model = model
         traced = _with_values_of_their_own(model)
-        action = torch.zeros(model.shapes.action)
+        signature = model.signature
+        action = torch.zeros(signature.actions)
         belief = torch.zeros(model.belief_size)
-        shapes = model.shapes
-        parts = {VECTOR_PART: torch.zeros(shapes.observation)} if shapes.observation else {}
-        for name, shape in shapes.images.items():
-            parts[name] = torch.zeros(shape, dtype=torch.uint8)
+        parts = {name: torch.from_numpy(zeros) for name, zeros in signature.zeros().items()}
+        # Two candidates: one would let the tracer take N for a constant.
+        actions = torch.zeros(2, horizon, signature.actions)
+        with torch.no_grad():
+            imagined = traced.imagine(belief, actions)._asdict()
+        predicted = [name for name, value in imagined.items() if value is not None]
         self._graphs = {
             "observe": _trace(
                 _Observe(traced, list(parts)),
@@ -52,12 +59,13 @@ class BundleExporter:
             ),
             "imagine": _trace(
                 _Imagine(traced),
-                # Two candidates: one would let the tracer take N for a constant.
-                {"belief": belief, "actions": torch.zeros(2, horizon, model.shapes.action)},
-                outputs={"rewards": (0,), "continues": (0,), "disagreement": (0,)},
+                {"belief": belief, "actions": actions},
+                outputs=dict.fromkeys(predicted, (0,)),
                 dynamic={"actions": (0,)},
             ),
         }
+        for name, graph in self._graphs.items():
+            check_graph(graph.SerializeToString(), f"{name}.onnx")
 
     def export(self, path: Path, about: Mapping[str, Any]) -> None:
         """Write the model with its present weights; `path` is replaced whole or not at all.
@@ -65,6 +73,9 @@ class BundleExporter:
         Args:
             path: Folder of the bundle.
             about: The fields of `Manifest` besides those of the graphs.
+
+        Raises:
+            UserError: A field is missing or wrong, or a graph is too large.
         """
         weights = self._model.state_dict()
         with folder_written_whole(path) as folder:
@@ -77,19 +88,34 @@ class BundleExporter:
                 graphs[name] = Graph(
                     file=file, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content)
                 )
-            manifest = Manifest(
-                **about,
-                belief_size=self._model.belief_size,
-                graphs=graphs,
-                created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                software={
-                    "python": platform.python_version(),
-                    "torch": torch.__version__,
-                    "onnx": onnx.__version__,
-                    "numpy": np.__version__,
+            manifest = Manifest.of(
+                {
+                    **about,
+                    "planner": _resolved(about["planner"]),
+                    "belief_size": self._model.belief_size,
+                    "graphs": graphs,
+                    "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                    "software": {
+                        "python": platform.python_version(),
+                        "torch": torch.__version__,
+                        "onnx": onnx.__version__,
+                        "numpy": np.__version__,
+                    },
                 },
+                str(path / MANIFEST_FILE),
             )
             (folder / MANIFEST_FILE).write_bytes(manifest.to_json())
+
+
+def _resolved(planner: Any) -> Any:
+    """Planner settings with numbers in place of what is chosen automatically.
+
+    A reader without planet_ros has to know how many elites there are.
+    """
+    own = getattr(planner, "own", None)
+    if own is None:
+        return planner
+    return {**planner.model_dump(), "elites": own().elites}
 
 
 def _with_values_of_their_own(model: WorldModel) -> WorldModel:
@@ -115,21 +141,22 @@ class _Observe(nn.Module):
         self._parts = parts
 
     def forward(self, belief: Tensor, action: Tensor, *parts: Tensor) -> Tensor:
-        images = dict(zip(self._parts, parts, strict=True))
-        observation = images.pop(VECTOR_PART, torch.zeros(0))
+        observation = dict(zip(self._parts, parts, strict=True))
         # The ensemble's belief is the observation alone: the sum keeps the other inputs in the
         # graph, whose interface is the same for every kind of model.
         unused = 0 * (belief.sum() + action.sum())
-        return self.model.observe(belief, action, observation, images) + unused
+        return self.model.observe(belief, action, observation) + unused
 
 
 class _Imagine(nn.Module):
+    """`WorldModel.imagine` likewise; what is not predicted is no output."""
+
     def __init__(self, model: WorldModel) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, belief: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.model.imagine(belief, actions)
+    def forward(self, belief: Tensor, actions: Tensor) -> tuple[Tensor, ...]:
+        return tuple(value for value in self.model.imagine(belief, actions) if value is not None)
 
 
 def _trace(

@@ -2,62 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
+import re
+import typing
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import from_json
 
+from planet_ros.bundle.graph_check import MAX_GRAPH_BYTES
 from planet_ros.config import PlannerSettings
+from planet_ros.data import Signature
 from planet_ros.errors import UserError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_FILE = "manifest.json"
-VECTOR_PART = "observation"
+MAX_MANIFEST_BYTES = 1_000_000
+
+MAX_BELIEF_SIZE = 1_000_000
+MAX_HORIZON = 1000
+MAX_PLANNED_NUMBERS = 2**24
+"""Numbers of all candidates' actions together, candidates × horizon × actions: 64 MB."""
+
+GRAPHS = ("observe", "imagine", "propose")
+"""Graphs that are known; the first two are required, the third is reserved and not run."""
+
+_OPTIONAL_OUTPUTS = ("graphs.imagine.continues", "graphs.imagine.disagreement")
+_HASH_FIELD, _NO_HASH = "manifest_sha256", "0" * 64
+_UPDATE = "update planet_ros"
+_MOST_SHOWN = 200  # characters of a value in an error
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ObservationPart(_Part):
-    """One input of ``observe.onnx`` that comes from sensors: the vector, or an image.
-
-    The vector is called ``observation`` and is float32; images are uint8, height × width ×
-    channels, and have any other name.
-    """
-
-    name: str
-    shape: list[int]
-    dtype: Literal["float32", "uint8"] = "float32"
-    unit: str = ""
-
-    @model_validator(mode="after")
-    def _vector_or_image(self) -> ObservationPart:
-        vector = self.dtype == "float32"
-        if (self.name == VECTOR_PART) != vector or len(self.shape) != (1 if vector else 3):
-            raise ValueError(
-                f"found {self.name} of {self.dtype} {self.shape}, expected {VECTOR_PART} of "
-                "float32 with one dimension, or another name and uint8 with height, width and "
-                "channels"
-            )
-        return self
-
-
-class ActionPart(_Part):
-    """One dimension of the action vector."""
-
-    name: str
-    low: float = Field(allow_inf_nan=False)
-    high: float = Field(allow_inf_nan=False)
-    unit: str = ""
-
-    @model_validator(mode="after")
-    def _range(self) -> ActionPart:
-        if not self.low < self.high:
-            raise ValueError(f"low {self.low:g} is not less than high {self.high:g}")
-        return self
+    # A field that is not known is passed over: `Manifest.requires` names those that must not be.
+    # It holds for the signature too, whose dataclasses take the configuration of what holds them.
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
 
 
 class Graph(_Part):
@@ -65,11 +47,11 @@ class Graph(_Part):
 
     file: str
     sha256: str
-    bytes: int = Field(ge=1)
+    bytes: int = Field(ge=1, le=MAX_GRAPH_BYTES)
 
 
-class EnvironmentRecord(_Part):
-    """Where the model was learned; `planet_ros.environment.EnvironmentSpec` in JSON."""
+class EnvironmentRecord(_Part):  # type: ignore[no-redef]  # pydantic.mypy adds **kwargs too
+    """Where the model was learned; `planet_ros.environments.EnvironmentSpec` in JSON."""
 
     id: str
     kwargs: dict[str, Any] = {}
@@ -92,16 +74,15 @@ class Evaluation(_Part):
 
 
 class Manifest(_Part):
-    """The whole of ``manifest.json``."""
+    """The whole of ``manifest.json``, but for its own hash, which `to_json` adds."""
 
     format: Literal["planet_ros bundle"] = "planet_ros bundle"
     version: int = FORMAT_VERSION
+    requires: list[str] = []
     model_kind: str
-    belief_size: int = Field(ge=1)
-    horizon: int = Field(ge=1)
-    control_period_s: float = Field(gt=0, allow_inf_nan=False)
-    observation: list[ObservationPart] = Field(min_length=1)
-    action: list[ActionPart] = Field(min_length=1)
+    belief_size: int = Field(ge=1, le=MAX_BELIEF_SIZE)
+    horizon: int = Field(ge=1, le=MAX_HORIZON)
+    signature: Signature
     planner: PlannerSettings
     environment: EnvironmentRecord | None = None
     environment_steps: int = 0
@@ -111,71 +92,184 @@ class Manifest(_Part):
     evaluation: Evaluation = Evaluation()
     created: str = ""
     software: dict[str, str] = {}
-    graphs: dict[Literal["observe", "imagine"], Graph]
+    graphs: dict[Literal["observe", "imagine", "propose"], Graph]
 
-    @property
-    def observation_size(self) -> int:
-        """Numbers in the observation vector; 0 where there are images alone."""
-        return sum(part.shape[0] for part in self.observation if part.name == VECTOR_PART)
+    @field_validator("planner", mode="before")
+    @classmethod
+    def _known_planner_fields(cls, value: Any) -> Any:
+        """Settings refuse what they do not know; here it is passed over."""
+        return _only(value, PlannerSettings.model_fields)
 
-    @property
-    def images(self) -> dict[str, tuple[int, int, int]]:
-        """Height, width and channels of each image."""
-        return {
-            part.name: (part.shape[0], part.shape[1], part.shape[2])
-            for part in self.observation
-            if part.name != VECTOR_PART
-        }
+    @field_validator("graphs", mode="before")
+    @classmethod
+    def _known_graphs(cls, value: Any) -> Any:
+        return _only(value, GRAPHS)
 
-    @property
-    def low(self) -> NDArray[np.float32]:
-        """(A,) least action."""
-        return np.array([part.low for part in self.action], dtype=np.float32)
+    @classmethod
+    def of(cls, fields: Mapping[str, Any], name: str) -> Manifest:
+        """Make one from its fields, and check what they say together.
 
-    @property
-    def high(self) -> NDArray[np.float32]:
-        """(A,) greatest action."""
-        return np.array([part.high for part in self.action], dtype=np.float32)
+        Args:
+            fields: By their names; values may be objects or what JSON makes of them.
+            name: Of what holds them, for the error.
+
+        Raises:
+            UserError: A field is missing or wrong.
+        """
+        try:
+            manifest = cls.model_validate(dict(fields))
+        except ValidationError as error:
+            texts = [
+                f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}"
+                + ("" if item["type"] == "missing" else f", found {_shown(item['input'])}")
+                for item in error.errors(include_url=False)
+            ]
+            more = f"; and {len(texts) - 5} more" if len(texts) > 5 else ""
+            raise UserError(f"{name}: {'; '.join(texts[:5])}{more}") from None
+        manifest._check_whole(name)
+        return manifest
+
+    def _check_whole(self, name: str) -> None:
+        missing = {"observe", "imagine"} - set(self.graphs)
+        if missing:
+            raise UserError(
+                f"{name}: graphs: found {sorted(self.graphs)}, expected observe and imagine"
+            )
+        if self.planner.horizon != self.horizon:
+            raise UserError(
+                f"{name}: planner.horizon: found {self.planner.horizon}, expected horizon = "
+                f"{self.horizon}"
+            )
+        goals = [part.name for part in self.signature.parts("goal")]
+        if goals:
+            raise UserError(
+                f"{name}: signature.observation: found the goals {goals}, expected none: this "
+                f"version of planet_ros has no use for them; {_UPDATE}"
+            )
+        numbers = self.planner.candidates * self.horizon * self.signature.actions
+        if numbers > MAX_PLANNED_NUMBERS:
+            raise UserError(
+                f"{name}: planner.candidates: found {self.planner.candidates} candidates of "
+                f"{self.horizon} steps and {self.signature.actions} actions, {numbers} numbers, "
+                f"expected at most {MAX_PLANNED_NUMBERS}"
+            )
 
     def to_json(self) -> bytes:
-        """The file's content."""
-        return (self.model_dump_json(indent=2) + "\n").encode()
+        """The file's content, with its own hash in it."""
+        fields = json.loads(self.model_dump_json())
+        document = {name: fields.pop(name) for name in ("format", "version")}
+        document |= {_HASH_FIELD: _NO_HASH, **fields}
+        content = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+        return content.replace(_NO_HASH.encode(), _own_hash(content, _NO_HASH).encode(), 1)
 
     @classmethod
     def from_json(cls, content: bytes, name: str) -> Manifest:
-        """Parse and check the file's content.
+        """Parse and check the file's content; a document of version 1 is read as one of this.
 
         Raises:
-            UserError: It is not JSON, has another version, or a field is missing or wrong.
+            UserError: It is too long, is not JSON, was altered, has another version, requires
+                something unknown, or a field is missing or wrong.
         """
+        if len(content) > MAX_MANIFEST_BYTES:
+            raise UserError(
+                f"{name}: found {len(content)} bytes, expected at most {MAX_MANIFEST_BYTES}"
+            )
         try:
-            document = json.loads(content)
-        except ValueError as error:
+            document = from_json(content)
+        except ValueError as error:  # nesting that is too deep is one too
             raise UserError(f"{name}: is not JSON: {error}") from None
         if not isinstance(document, dict):
             raise UserError(f"{name}: found a {type(document).__name__}, expected an object")
         version = document.get("version")
-        if version != FORMAT_VERSION:
+        if version != 1 or _HASH_FIELD in document:
+            _check_own_hash(content, document.get(_HASH_FIELD), name)
+        if version not in (1, FORMAT_VERSION):
             raise UserError(
-                f"{name}: version: found {version}, expected {FORMAT_VERSION}; export the model "
-                "again with this version of planet_ros"
+                f"{name}: version: found {_shown(version)}, expected 1 or {FORMAT_VERSION}; "
+                f"{_UPDATE}, or export the model with this version of it"
             )
-        try:
-            manifest = cls.model_validate(document)
-        except ValidationError as error:
-            fields = "; ".join(
-                f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}"
-                + ("" if item["type"] == "missing" else f", found {item['input']!r}")
-                for item in error.errors()
-            )
-            raise UserError(f"{name}: {fields}") from None
-        if set(manifest.graphs) != {"observe", "imagine"}:
-            raise UserError(
-                f"{name}: graphs: found {sorted(manifest.graphs)}, expected observe and imagine"
-            )
-        if manifest.planner.horizon != manifest.horizon:
-            raise UserError(
-                f"{name}: planner.horizon: found {manifest.planner.horizon}, expected horizon = "
-                f"{manifest.horizon}"
-            )
-        return manifest
+        _check_requirements(document.get("requires", []), name)
+        if version == 1:
+            document = _from_version_1(document)
+        return cls.of(document, name)
+
+
+def _only(value: Any, known: typing.Container[str]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: field for name, field in value.items() if name in known}
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+
+
+def _own_hash(content: bytes, digits: str) -> str:
+    """SHA-256 of the content with zeros in place of the digits of this hash itself."""
+    return hashlib.sha256(content.replace(digits.encode(), _NO_HASH.encode(), 1)).hexdigest()
+
+
+def _check_own_hash(content: bytes, digits: Any, name: str) -> None:
+    if not isinstance(digits, str) or not re.fullmatch("[0-9a-f]{64}", digits):
+        raise UserError(
+            f"{name}: {_HASH_FIELD}: found {_shown(digits)}, expected the manifest's own SHA-256 "
+            "in 64 lower-case hexadecimal digits: the file is of another version, or was altered; "
+            "copy the bundle again"
+        )
+    found = _own_hash(content, digits)
+    if found != digits:
+        raise UserError(
+            f"{name}: found SHA-256 {found}, expected {digits} as its {_HASH_FIELD} says: the "
+            "file was altered; copy the bundle again"
+        )
+
+
+def _check_requirements(required: Any, name: str) -> None:
+    if not isinstance(required, list):
+        raise UserError(f"{name}: requires: found {_shown(required)}, expected a list of names")
+    known = {*_field_names(Manifest), *(f"graphs.{graph}" for graph in GRAPHS[:2])}
+    known |= {_HASH_FIELD, *_OPTIONAL_OUTPUTS}
+    unknown = [item for item in required if not isinstance(item, str) or item not in known]
+    if unknown:
+        raise UserError(
+            f"{name}: requires: found {_shown(unknown)}, which this version of planet_ros does "
+            f"not know; {_UPDATE}"
+        )
+
+
+def _field_names(kind: Any, before: str = "") -> Iterator[str]:
+    """Dotted names of all fields of a type, and of the types within it."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        fields = {name: field.annotation for name, field in kind.model_fields.items()}
+    elif dataclasses.is_dataclass(kind):
+        fields = typing.get_type_hints(kind)
+    else:
+        for inner in typing.get_args(kind):
+            yield from _field_names(inner, before)
+        return
+    for name, inner in fields.items():
+        yield before + name
+        yield from _field_names(inner, f"{before}{name}.")
+
+
+def _from_version_1(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of this version. What has not even the form is left for the check to refuse."""
+    fields = {**document, "version": FORMAT_VERSION}
+    signature = {
+        new: fields.pop(old)
+        for old, new in (
+            ("observation", "observation"),
+            ("action", "action"),
+            ("control_period_s", "period_s"),
+        )
+        if old in fields
+    }
+    if isinstance(signature.get("observation"), list):
+        signature["observation"] = [
+            {**part, "role": "image" if part.get("dtype") == "uint8" else "vector"}
+            if isinstance(part, dict)
+            else part
+            for part in signature["observation"]
+        ]
+    return {**fields, "signature": signature}

@@ -3,24 +3,49 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import os
+import stat
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from planet_ros.bundle.manifest import MANIFEST_FILE, VECTOR_PART, Graph, Manifest
+from planet_ros.bundle.graph_check import MAX_GRAPH_BYTES, check_graph
+from planet_ros.bundle.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, Graph, Manifest
+from planet_ros.data import Parts
 from planet_ros.errors import UserError
 
 Array = NDArray[np.float32]
-Images = Mapping[str, NDArray[np.uint8]]
+T = TypeVar("T")
 
-NO_IMAGES: Images = MappingProxyType({})
+LOAD_LIMIT_S = 10.0
+"""For making the sessions and running the graphs once, which takes some 20 ms."""
+
+_MOST_READINGS = 100
+"""Of a bundle that is replaced by another each time, before the reader gives up."""
 
 _ELEMENTS = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
+_FLOAT = _ELEMENTS["float32"]
+
+
+class Rollouts(NamedTuple):
+    """What a model expects of candidates; what it does not predict is None.
+
+    Attributes:
+        rewards: (N, H) in the environment's units.
+        continues: (N, H) probability, 0 to 1, that the episode goes on after each step; None: it
+            always does.
+        disagreement: (N, H) in the reward's units, at least 0; None: there is nobody to disagree.
+    """
+
+    rewards: Array
+    continues: Array | None = None
+    disagreement: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -43,29 +68,49 @@ class Bundle:
 class OnnxWorldModel:
     """The world-model contract in numpy; `planet_ros.models.WorldModel` gives the meanings."""
 
-    def __init__(self, manifest: Manifest, observe: bytes, imagine: bytes, name: str) -> None:
-        """Make the sessions and check the graphs' interfaces.
+    def __init__(
+        self,
+        manifest: Manifest,
+        observe: onnxruntime.InferenceSession,
+        imagine: onnxruntime.InferenceSession,
+        name: str,
+    ) -> None:
+        """Check the graphs' interfaces.
 
         Raises:
-            UserError: A graph cannot be loaded or its inputs and outputs are not the manifest's.
+            UserError: A graph's inputs and outputs are not the manifest's.
         """
         self.belief_size = manifest.belief_size
-        belief, actions = [manifest.belief_size], len(manifest.action)
-        parts = {part.name: part.shape for part in manifest.observation}
+        belief, actions = ([manifest.belief_size], _FLOAT), manifest.signature.actions
         rows = ["N", manifest.horizon]
-        self._takes_vector = VECTOR_PART in parts
-        self._observe = _session(
-            observe,
-            f"{name}/{manifest.graphs['observe'].file}",
-            {"belief": belief, "action": [actions], **parts},
-            {"next_belief": belief},
-            {part.name: _ELEMENTS[part.dtype] for part in manifest.observation},
+        self._observe, self._imagine = observe, imagine
+        observe_name = f"{name}/{manifest.graphs['observe'].file}"
+        imagine_name = f"{name}/{manifest.graphs['imagine'].file}"
+        parts = {
+            part.name: (list(part.shape), _ELEMENTS[part.dtype])
+            for part in manifest.signature.observation
+        }
+        _check_nodes(
+            observe.get_inputs(),
+            f"{observe_name}: input",
+            {"belief": belief, "action": ([actions], _FLOAT), **parts},
         )
-        self._imagine = _session(
-            imagine,
-            f"{name}/{manifest.graphs['imagine'].file}",
-            {"belief": belief, "actions": [*rows, actions]},
-            {"rewards": rows, "continues": rows, "disagreement": rows},
+        _check_nodes(
+            observe.get_outputs(),
+            f"{observe_name}: output",
+            {"next_belief": belief},
+            required=("next_belief",),
+        )
+        _check_nodes(
+            imagine.get_inputs(),
+            f"{imagine_name}: input",
+            {"belief": belief, "actions": ([*rows, actions], _FLOAT)},
+        )
+        self._predicted = _check_nodes(
+            imagine.get_outputs(),
+            f"{imagine_name}: output",
+            dict.fromkeys(Rollouts._fields, (rows, _FLOAT)),
+            required=("rewards",),
         )
 
     def initial_belief(self) -> Array:
@@ -73,140 +118,273 @@ class OnnxWorldModel:
         return np.zeros(self.belief_size, dtype=np.float32)
 
     def observe(
-        self, belief: Array, action: Array, observation: Array, images: Images = NO_IMAGES
+        self,
+        belief: Array,
+        action: Array,
+        observation: Parts,
+        options: onnxruntime.RunOptions | None = None,
     ) -> Array:
-        """Belief (B,) after taking `action` (A,) and then seeing `observation` (O,) and images."""
-        inputs = {"belief": belief, "action": action, **images}
-        if self._takes_vector:
-            inputs[VECTOR_PART] = observation
-        return self._observe.run(None, inputs)[0]
+        """Belief (B,) after taking `action` (A,) and then seeing all parts of an observation."""
+        inputs = {"belief": belief, "action": action, **observation}
+        return self._observe.run(_NEXT_BELIEF, inputs, options)[0]
 
-    def imagine(self, belief: Array, actions: Array) -> tuple[Array, Array, Array]:
-        """Rewards, continues and disagreement (N, H) of candidates `actions` (N, H, A)."""
-        rewards, continues, disagreement = self._imagine.run(
-            None, {"belief": belief, "actions": actions}
-        )
-        return rewards, continues, disagreement
+    def imagine(
+        self, belief: Array, actions: Array, options: onnxruntime.RunOptions | None = None
+    ) -> Rollouts:
+        """What candidates `actions` (N, H, A) bring."""
+        inputs = {"belief": belief, "actions": actions}
+        values = self._imagine.run(self._predicted, inputs, options)
+        return Rollouts(**dict(zip(self._predicted, values, strict=True)))
 
 
-def load_bundle(path: Path | str) -> Bundle:
-    """Read, check and warm up a bundle.
+_NEXT_BELIEF = ["next_belief"]
+
+
+def load_bundle(path: Path | str, digest: str | None = None) -> Bundle:
+    """Read, check and warm up a bundle, in bounded time and memory.
+
+    Args:
+        path: Its folder.
+        digest: SHA-256 of its manifest as it was announced; None: whichever is found.
 
     Raises:
         UserError: The folder or a file is missing, was cut short or altered, is of another
-            version, does not agree with the manifest, or gives numbers that are not finite. The
-            text names the file and the field, what was found and what was expected.
+            version, does not agree with the manifest, is not the one that was announced, holds
+            operators that are not allowed, takes too long, or gives numbers that are not finite.
+            The text names the file and the field, what was found and what was expected.
     """
     path = Path(path)
-    manifest, digest, observe, imagine = _read(path)
-    model = OnnxWorldModel(manifest, observe, imagine, str(path))
-    _warm_up(model, manifest, path)
-    return Bundle(path=path, digest=digest, manifest=manifest, model=model)
+    content, manifest, graphs = _read(path, digest)
+    name = _printable(path)
+    for graph in ("observe", "imagine"):
+        check_graph(graphs[graph], f"{name}/{manifest.graphs[graph].file}")
+    model = _within(LOAD_LIMIT_S, name, lambda options: _loaded(manifest, graphs, name, options))
+    return Bundle(
+        path=path, digest=hashlib.sha256(content).hexdigest(), manifest=manifest, model=model
+    )
 
 
-def _read(path: Path) -> tuple[Manifest, str, bytes, bytes]:
-    if not path.is_dir():
-        found = "a file" if path.exists() else "nothing"
-        raise UserError(f"{path}: found {found}, expected the folder of a bundle")
-    content = _read_file(path / MANIFEST_FILE)
+# ── files ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _read(path: Path, digest: str | None) -> tuple[bytes, Manifest, dict[str, bytes]]:
+    """The manifest, as it stands and parsed, and the graphs that belong to it."""
+    name = _printable(path)
     try:
-        manifest = Manifest.from_json(content, str(path / MANIFEST_FILE))
-        observe = _read_graph(path, manifest.graphs["observe"])
-        imagine = _read_graph(path, manifest.graphs["imagine"])
-    except UserError:
-        # A new bundle may have taken the folder's place between two reads.
-        if _read_file(path / MANIFEST_FILE) != content:
-            return _read(path)
-        raise
-    return manifest, hashlib.sha256(content).hexdigest(), observe, imagine
-
-
-def _read_file(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
+        found = None if path.is_dir() else "a file" if path.exists() else "nothing"
     except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+        raise UserError(f"{name}: cannot be read: {error.strerror}") from None
+    if found is not None:
+        raise UserError(f"{name}: found {found}, expected the folder of a bundle")
+    file = path / MANIFEST_FILE
+    content = _read_file(file, MAX_MANIFEST_BYTES)
+    for _ in range(_MOST_READINGS):
+        try:
+            _check_announced(content, digest, _printable(file))
+            manifest = Manifest.from_json(content, _printable(file))
+            return (
+                content,
+                manifest,
+                {graph: _read_graph(path, about) for graph, about in manifest.graphs.items()},
+            )
+        except UserError:
+            # A new bundle may have taken the folder's place between two reads.
+            before, content = content, _read_file(file, MAX_MANIFEST_BYTES)
+            if content == before:
+                raise
+    raise UserError(f"{name}: was replaced {_MOST_READINGS} times while it was read; try again")
+
+
+def _check_announced(content: bytes, digest: str | None, name: str) -> None:
+    found = hashlib.sha256(content).hexdigest()
+    if digest is not None and found != digest:
+        raise UserError(
+            f"{name}: found SHA-256 {found}, expected {digest[:64]!r} as announced: it was "
+            "replaced or altered since; announce the bundle that is there"
+        )
+
+
+def _read_file(file: Path, limit: int) -> bytes:
+    """The content of a regular file; anything that one might wait for is not opened or read."""
+    try:
+        # What a device does when it is opened is its own affair: look before, and once more after.
+        _check_regular(os.stat(file), file, limit)
+        with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
+            _check_regular(os.fstat(opened.fileno()), file, limit)
+            content = opened.read(limit + 1)
+    except OSError as error:
+        raise UserError(f"{_printable(file)}: cannot be read: {error.strerror}") from None
+    if len(content) > limit:
+        raise UserError(f"{_printable(file)}: grows while it is read; copy the bundle again")
+    return content
+
+
+def _check_regular(status: os.stat_result, file: Path, limit: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{_printable(file)}: cannot be read: found no regular file")
+    if status.st_size > limit:
+        raise UserError(
+            f"{_printable(file)}: found {status.st_size} bytes, expected at most {limit}"
+        )
 
 
 def _read_graph(path: Path, graph: Graph) -> bytes:
-    if Path(graph.file).name != graph.file:
+    if Path(graph.file).name != graph.file or "\0" in graph.file:
         raise UserError(
-            f"{path / MANIFEST_FILE}: graphs: found file {graph.file!r}, expected a name in the "
-            "bundle's own folder"
+            f"{_printable(path / MANIFEST_FILE)}: graphs: found file {graph.file[:200]!r}, "
+            "expected a name in the bundle's own folder"
         )
-    content = _read_file(path / graph.file)
+    content = _read_file(path / graph.file, MAX_GRAPH_BYTES)
     if len(content) != graph.bytes:
         raise UserError(
-            f"{path / graph.file}: found {len(content)} bytes, expected {graph.bytes} as "
-            f"{MANIFEST_FILE} says: the file was cut short or replaced; copy the bundle again"
+            f"{_printable(path / graph.file)}: found {len(content)} bytes, expected {graph.bytes} "
+            f"as {MANIFEST_FILE} says: the file was cut short or replaced; copy the bundle again"
         )
     digest = hashlib.sha256(content).hexdigest()
     if digest != graph.sha256:
         raise UserError(
-            f"{path / graph.file}: found SHA-256 {digest}, expected {graph.sha256} as "
-            f"{MANIFEST_FILE} says: the file was altered; copy the bundle again"
+            f"{_printable(path / graph.file)}: found SHA-256 {digest}, expected "
+            f"{graph.sha256[:64]} as {MANIFEST_FILE} says: the file was altered; copy the bundle "
+            "again"
         )
     return content
 
 
-def _session(
-    content: bytes,
-    name: str,
-    inputs: dict[str, list],
-    outputs: dict[str, list],
-    elements: Mapping[str, str] = MappingProxyType({}),
-) -> onnxruntime.InferenceSession:
+def _printable(path: Path) -> str:
+    """The path's text; a name that is no UTF-8 would fail wherever it is written to."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+# ── graphs ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _within(seconds: float, name: str, work: Callable[[onnxruntime.RunOptions], T]) -> T:
+    """Do something with graphs on a thread, and wait for it no longer than some time.
+
+    A run ends after the operator that it is at when the time is up. What does not end then (one
+    huge operator, or a session that is still being made, which computes whatever does not depend
+    on the inputs) is left behind: it takes a processor until it is through, but nobody waits.
+    """
+    options = onnxruntime.RunOptions()
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work(options))
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="bundle", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        options.terminate = True
+        thread.join(seconds / 10)
+        raise UserError(
+            f"{name}: the graphs were not through after {seconds:g} s, expected a small part of "
+            "the control period; export a smaller model, or plan with fewer candidates"
+        )
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _loaded(
+    manifest: Manifest, graphs: dict[str, bytes], name: str, options: onnxruntime.RunOptions
+) -> OnnxWorldModel:
+    observe, imagine = (
+        _session(graphs[graph], f"{name}/{manifest.graphs[graph].file}")
+        for graph in ("observe", "imagine")
+    )
+    model = OnnxWorldModel(manifest, observe, imagine, name)
+    _warm_up(model, manifest, name, options)
+    return model
+
+
+def _session(content: bytes, name: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     # One thread that sleeps when idle: on small products more threads are slower, and spinning
     # takes the processor from the rest of the robot (docs/performance.md).
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
+    # Not onnxruntime's own format, which `check_graph` does not read.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    options.log_severity_level = 4  # what is wrong is in the exception
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no base class
-        raise UserError(f"{name}: onnxruntime cannot load it: {error}") from None
-    for kind, found_nodes, expected in (
-        ("input", session.get_inputs(), inputs),
-        ("output", session.get_outputs(), outputs),
-    ):
-        found = {node.name: (node.type, list(node.shape)) for node in found_nodes}
-        if set(found) != set(expected):
-            raise UserError(f"{name}: {kind}s: found {sorted(found)}, expected {sorted(expected)}")
-        for field, shape in expected.items():
-            element, actual = found[field]
-            wanted = elements.get(field, _ELEMENTS["float32"])
-            fits = len(actual) == len(shape) and all(
-                isinstance(want, str) or not isinstance(have, int) or have == want
-                for have, want in zip(actual, shape, strict=True)
-            )
-            if element != wanted or not fits:
-                raise UserError(
-                    f"{name}: {kind} {field}: found {element} {actual}, expected {wanted} {shape}"
-                )
-    return session
+        raise UserError(f"{name}: onnxruntime cannot load it: {_cut(error)}") from None
 
 
-def _warm_up(model: OnnxWorldModel, manifest: Manifest, path: Path) -> None:
+def _check_nodes(
+    nodes: list[Any],
+    where: str,
+    expected: dict[str, tuple[list[Any], str]],
+    required: tuple[str, ...] | None = None,
+) -> list[str]:
+    """See that a graph's inputs or outputs have their shapes and types.
+
+    Args:
+        nodes: What the graph has.
+        where: File and kind, for the error.
+        expected: Shape, in which a text is a dimension left open, and type by name.
+        required: Names that must be there, and others may be; None: exactly the expected ones.
+
+    Returns:
+        The names, of the expected ones, that are there.
+    """
+    found = {node.name: (node.type, list(node.shape)) for node in nodes}
+    wrong = set(found) ^ set(expected) if required is None else set(required) - set(found)
+    if wrong:
+        raise UserError(
+            f"{where}s: found {_cut(sorted(found))}, expected {_cut(list(required or expected))}"
+        )
+    there = [name for name in expected if name in found]
+    for name in there:
+        (shape, element), (kind, actual) = expected[name], found[name]
+        fits = len(actual) == len(shape) and all(
+            _fits(have, want, exact=required is None)
+            for have, want in zip(actual, shape, strict=True)
+        )
+        if kind != element or not fits:
+            raise UserError(f"{where} {name}: found {kind} {actual}, expected {element} {shape}")
+    return there
+
+
+def _fits(have: Any, want: int | str, exact: bool) -> bool:
+    """Whether a dimension is the one that is wanted, or left open where a text is.
+
+    Of an output a graph need not say how large it is: that is looked at when it has run.
+    """
+    if isinstance(want, str):
+        return not (exact and isinstance(have, int))
+    return have == want or not (exact or isinstance(have, int))
+
+
+def _warm_up(
+    model: OnnxWorldModel, manifest: Manifest, name: str, options: onnxruntime.RunOptions
+) -> None:
     """Run both graphs once, so that the first tick is as fast as the others."""
-    action = ((manifest.low + manifest.high) / 2).astype(np.float32)
-    observation = np.zeros(manifest.observation_size, dtype=np.float32)
-    images = {name: np.zeros(shape, np.uint8) for name, shape in manifest.images.items()}
-    candidates = np.broadcast_to(
-        action, (manifest.planner.candidates, manifest.horizon, len(action))
-    )
+    signature, candidates = manifest.signature, manifest.planner.candidates
+    actions = np.empty((candidates, manifest.horizon, signature.actions), np.float32)
+    actions[:] = signature.middle
     try:
-        belief = model.observe(model.initial_belief(), action, observation, images)
-        results = (belief, *model.imagine(belief, np.ascontiguousarray(candidates)))
+        belief = model.observe(model.initial_belief(), signature.middle, signature.zeros(), options)
+        rollouts = model.imagine(belief, actions, options)
     except Exception as error:
-        raise UserError(f"{path}: the graphs do not run: {error}") from None
-    expected = (manifest.planner.candidates, manifest.horizon)
-    for name, value in zip(
-        ("belief", "rewards", "continues", "disagreement"), results, strict=True
-    ):
-        shape = (manifest.belief_size,) if name == "belief" else expected
+        raise UserError(f"{name}: the graphs do not run: {_cut(error)}") from None
+    for field, value in {"belief": belief, **rollouts._asdict()}.items():
+        if value is None:
+            continue
+        shape = (model.belief_size,) if field == "belief" else actions.shape[:2]
         if value.shape != shape:
-            raise UserError(f"{path}: {name}: found shape {value.shape}, expected {shape}")
+            raise UserError(f"{name}: {field}: found shape {value.shape}, expected {shape}")
         if not np.isfinite(value).all():
-            raise UserError(f"{path}: {name}: found values that are not finite for zeros as input")
+            raise UserError(f"{name}: {field}: found values that are not finite for zeros as input")
+
+
+def _cut(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 500 else f"{text[:500]}…"

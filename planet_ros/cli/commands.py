@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planet_ros.bundle.runtime import load_bundle
 from planet_ros.config import (
+    LearnerSettings,
     PlannerSettings,
-    Settings,
     closest,
     flatten,
     load_settings,
@@ -19,13 +20,15 @@ from planet_ros.config import (
     schema,
     type_name,
 )
+from planet_ros.data import Signature
 from planet_ros.errors import UserError
+
+if TYPE_CHECKING:  # what it needs is not on every robot
+    from planet_ros.training.run import RunFolder
 
 
 def train(options: argparse.Namespace) -> int:
     """``planet-ros train``."""
-    from planet_ros.training.loop import train as run_training
-
     values = _overrides(options)
     for name, value in (
         ("training.steps", options.steps),
@@ -37,13 +40,34 @@ def train(options: argparse.Namespace) -> int:
             values[name] = value
     source = options.config
     if options.resume and source is None:
-        folder = Path(values.get("training.output", Settings().training.output))
+        folder = Path(values.get("training.output", LearnerSettings().training.output))
         source = folder / "settings.yaml"
         if not source.exists():
             raise UserError(f"--resume: {folder} holds no run (no settings.yaml)")
-    run = run_training(load_settings(source, values))
+    run = _trained(load_settings(source, values))
     print(f"bundle: {run.bundle}\nlearning curves: {run.curves_file}", file=sys.stderr)
     return 0
+
+
+def _trained(settings: LearnerSettings) -> RunFolder:
+    """Train, and draw what was learned, also where it was stopped."""
+    from planet_ros.report.attempt import attempt
+    from planet_ros.report.curves import plot_learning_curves
+    from planet_ros.training.loop import train as run_training
+    from planet_ros.training.run import RunFolder
+
+    run = RunFolder(Path(settings.training.output))
+    before = _content(run.metrics_file)
+    try:
+        return run_training(settings)
+    finally:
+        # A run that was refused, such as somebody else's in the same folder, is left as it is.
+        if _content(run.metrics_file) != before:
+            attempt(run.curves_file, lambda: plot_learning_curves(run))
+
+
+def _content(file: Path) -> bytes:
+    return file.read_bytes() if file.exists() else b""
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -80,16 +104,16 @@ def evaluate(options: argparse.Namespace) -> int:
             ).to_dict()
     finally:
         environment.close()
-    if options.gif is not None:
-        from planet_ros.report.curves import save_episode_gif
-
-        save_episode_gif(bundle, spec, options.gif, seed=options.seed)
     if options.json:
         print(json.dumps(result))
     else:
         ticks = result["tick_ms"]
         print(f"return: mean {result['mean']:.1f}, worst {result['worst']:.1f}")
         print(f"decision: p50 {ticks['p50']} ms, p99 {ticks['p99']} ms, max {ticks['max']} ms")
+    if options.gif is not None:
+        from planet_ros.report.gif import save_episode_gif
+
+        save_episode_gif(bundle, spec, options.gif, seed=options.seed)
     return 0
 
 
@@ -120,14 +144,14 @@ def export(options: argparse.Namespace) -> int:
 
 def imagine(options: argparse.Namespace) -> int:
     """``planet-ros imagine``."""
-    from planet_ros.report.dreams import draw
-    from planet_ros.report.dreams import imagine as run_model
+    from planet_ros.report.dream_pictures import draw
+    from planet_ros.report.dreams import dream_of
 
     for name in ("context", "steps", "samples"):
         value = getattr(options, name)
         if value is not None and value < 1:
             raise UserError(f"--{name}: found {value}, expected at least 1")
-    imagined = run_model(
+    dreamt = dream_of(
         options.run_folder,
         number=options.episode,
         context=options.context,
@@ -135,26 +159,26 @@ def imagine(options: argparse.Namespace) -> int:
         samples=options.samples,
         seed=options.seed,
     )
-    files = draw(imagined, options.output or options.run_folder / "imagined")
+    files = draw(dreamt, options.output or options.run_folder / "imagined")
     if options.json:
         result = {
-            "episode": imagined.number,
-            "context": imagined.context,
-            "steps": imagined.steps,
+            "episode": dreamt.number,
+            "context": dreamt.context,
+            "steps": dreamt.steps,
             "files": [str(file) for file in files],
-            "errors": imagined.errors,
+            "errors": dreamt.errors,
         }
         print(json.dumps(result))
         return 0
     for file in files:
         print(file)
     print(
-        f"episode {imagined.number}: {imagined.context} frames seen, {imagined.steps} predicted; "
+        f"episode {dreamt.number}: {dreamt.context} frames seen, {dreamt.steps} predicted; "
         "root mean square errors:"
     )
-    names = list(imagined.errors[0])
+    names = list(dreamt.errors[0])
     print("  ".join(f"{name:>12}" for name in names))
-    for errors in imagined.errors:
+    for errors in dreamt.errors:
         print("  ".join(f"{errors[name]:{max(12, len(name))}.4g}" for name in names))
     return 0
 
@@ -168,15 +192,16 @@ def info(options: argparse.Namespace) -> int:
         return 0
     environment = manifest.environment
     evaluation = manifest.evaluation
+    signature = manifest.signature
     rows = {
         "bundle": f"{bundle.path} ({bundle.digest[:12]}), created {manifest.created}",
         "model": f"{manifest.model_kind}, belief of {manifest.belief_size}",
-        "observation": ", ".join(f"{part.name} {part.shape}" for part in manifest.observation),
-        "action": ", ".join(
-            f"{part.name} {part.low:g} to {part.high:g} {part.unit}".strip()
-            for part in manifest.action
+        "observation": "\n".join(_observation_lines(signature)),
+        "action": "\n".join(
+            f"{part.name}, {part.low:g} to {part.high:g} {part.unit}".rstrip()
+            for part in signature.action
         ),
-        "control period": f"{manifest.control_period_s:g} s",
+        "control period": f"{signature.period_s:g} s",
         "planner": f"{manifest.planner.kind}, horizon {manifest.horizon}, "
         f"{manifest.planner.candidates} candidates × {manifest.planner.iterations}",
         "learned in": f"{environment.id} {environment.kwargs or ''}" if environment else "unknown",
@@ -188,8 +213,21 @@ def info(options: argparse.Namespace) -> int:
         f"({evaluation.source})",
     }
     for name, value in rows.items():
-        print(f"{name + ':':16}{value}")
+        first, *others = value.splitlines()
+        print(f"{name + ':':16}{first}")
+        for line in others:
+            print(" " * 16 + line)
     return 0
+
+
+def _observation_lines(signature: Signature) -> Iterator[str]:
+    """What each part of an observation is, and what its numbers are called."""
+    for part in signature.observation:
+        size = " × ".join(map(str, part.shape))
+        unit = f" [{part.unit}]" if part.unit and not part.numbers else ""
+        yield f"{part.name}: {part.role} of {size}{unit}"
+        for index in range(len(part.numbers)):
+            yield f"    {part.label(index)}"
 
 
 def config(options: argparse.Namespace) -> int:

@@ -11,10 +11,7 @@ from typing import Any
 
 from planet_ros import __version__
 from planet_ros.cli import commands
-from planet_ros.errors import UserError
-
-EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130
+from planet_ros.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

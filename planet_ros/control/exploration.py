@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from planet_ros.control.policy import Policy, Successor
 from planet_ros.data import Parts, Signature
-from planet_ros.planning import Plan, colored_noise
+from planet_ros.planning import Plan
+from planet_ros.planning.noise import colored_noise
 
 Array = NDArray[np.float32]
 
@@ -64,7 +65,9 @@ class RandomPolicy:
             rng = np.random.default_rng([self._seed, _RANDOM_STREAM, episode])
             self._noise = episode, colored_noise(self._beta, (1, _NOISE_STEPS, len(low)), rng)[0]
         noise = self._noise[1][index % _NOISE_STEPS]
-        return np.clip((low + high) / 2 + (high - low) / 2 * noise, low, high).astype(np.float32)
+        return np.clip(self._signature.middle + (high - low) / 2 * noise, low, high).astype(
+            np.float32
+        )
 
 
 class ExploringPolicy:

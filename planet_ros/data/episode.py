@@ -137,16 +137,13 @@ class EpisodeBuilder:
 
     def __init__(self) -> None:
         self._steps: list[Step] = []
+        self.environment_steps = 0
+        """How often the environment was stepped in the episode under way."""
         self.missing_steps = 0
 
     def __len__(self) -> int:
         """Transitions of the episode under way."""
         return max(0, len(self._steps) - 1)
-
-    @property
-    def environment_steps(self) -> int:
-        """How often the environment was stepped in the episode under way."""
-        return sum(step.environment_steps for step in self._steps[1:])
 
     def add(self, step: Step) -> Episode | None:
         """Append a step; give the finished episode when it was the last one.
@@ -161,6 +158,8 @@ class EpisodeBuilder:
                 self.missing_steps += max(0, step.index - self._steps[-1].index - 1)
             cut = self.take()
         self._steps.append(step)
+        if len(self._steps) > 1:
+            self.environment_steps += step.environment_steps
         if step.last and len(self._steps) > 1:
             return self.take()
         if step.last:
@@ -188,4 +187,5 @@ class EpisodeBuilder:
         """Give the episode under way, as `snapshot`, and start afresh."""
         episode = self.snapshot()
         self._steps = []
+        self.environment_steps = 0
         return episode

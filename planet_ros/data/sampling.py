@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planet_ros.data.episode import Episode
+from planet_ros.data.rows import Rows
+from planet_ros.data.statistics import RunningStatistics, Statistics
 from planet_ros.errors import UserError
 
 
@@ -35,66 +37,184 @@ class SequenceBatch:
     mask: NDArray[np.float32]
 
 
+class Replay:
+    """All experience, laid out so that sequences of a fixed length can be drawn from it.
+
+    To add an episode, or to take the oldest one away, takes time for that episode alone, however
+    much is there already. An episode that is still under way can stand at the end; it is replaced
+    by its longer self, and by the next episode that is added.
+
+    Images stay where they are, in the episodes: only those of a batch are copied.
+    """
+
+    def __init__(self, length: int) -> None:
+        """Start without episodes.
+
+        Args:
+            length: Steps L of a sequence.
+        """
+        self._length = length
+        self._episodes: list[Episode] = []
+        self._has_ongoing = False
+        self._statistics = RunningStatistics()
+        # Of each episode: its steps, the row in the flat arrays where it lies, and the number of
+        # its first valid start. The latter two go on counting when the oldest episodes go.
+        self._steps, self._first_row, self._first_start = (Rows((), np.int64) for _ in range(3))
+        self._next_row = self._next_start = 0
+        self._vectors: dict[str, Rows] = {}
+        self._images: tuple[str, ...] = ()
+        self._action = Rows((0,), np.float32)
+        self._reward, self._mask, self._continues = (Rows((), np.float32) for _ in range(3))
+
+    @classmethod
+    def of(cls, episodes: Iterable[Episode], length: int) -> Replay:
+        """One that holds some episodes."""
+        replay = cls(length)
+        for episode in episodes:
+            replay.append(episode)
+        return replay
+
+    def append(self, episode: Episode) -> None:
+        """Add an episode, in the place of the one under way."""
+        self.follow(None)
+        self._append(episode)
+
+    def follow(self, ongoing: Episode | None) -> None:
+        """Put the episode under way at the end, or take it away."""
+        if self._has_ongoing:
+            episode = self._episodes.pop()
+            starts = self._rows_of(episode) - self._length
+            self._next_row -= self._rows_of(episode)
+            self._next_start -= starts
+            self._statistics.drop_last(episode)
+            for rows in self._of_episodes:
+                rows.drop_last(1)
+            for rows in self._of_steps:
+                rows.drop_last(self._rows_of(episode))
+        self._has_ongoing = ongoing is not None
+        if ongoing is not None:
+            self._append(ongoing)
+
+    def drop_first(self, count: int) -> None:
+        """Take the oldest episodes away."""
+        for episode in self._episodes[:count]:
+            self._statistics.drop_first(episode)
+            for rows in self._of_steps:
+                rows.drop_first(self._rows_of(episode))
+        for rows in self._of_episodes:
+            rows.drop_first(count)
+        del self._episodes[:count]
+
+    def statistics(self) -> Statistics:
+        """Means and spreads of all that is there."""
+        return self._statistics.total()
+
+    def sampler(self) -> SequenceSampler:
+        """Draws from what is there now; good until the next change.
+
+        Raises:
+            UserError: No episode has as many steps as a sequence.
+        """
+        longest = int(self._steps.view.max(initial=0))
+        if longest < self._length:
+            raise UserError(
+                f"training.sequence_length: found {self._length}, but the longest of "
+                f"{len(self._episodes)} episodes has {longest} steps"
+            )
+        first_row, first_start = self._first_row.view, self._first_start.view
+        return SequenceSampler(
+            length=self._length,
+            starts=self._next_start - int(first_start[0]),
+            first_row=first_row - first_row[0],
+            first_start=first_start - first_start[0],
+            vectors={name: rows.view for name, rows in self._vectors.items()},
+            episodes=self._episodes,
+            images=self._images,
+            action=self._action.view,
+            reward=self._reward.view,
+            continues=self._continues.view,
+            mask=self._mask.view,
+        )
+
+    @property
+    def _of_episodes(self) -> tuple[Rows, ...]:
+        return self._steps, self._first_row, self._first_start
+
+    @property
+    def _of_steps(self) -> tuple[Rows, ...]:
+        return *self._vectors.values(), self._action, self._reward, self._mask, self._continues
+
+    def _rows_of(self, episode: Episode) -> int:
+        """Rows that an episode takes: its steps, padded to a sequence, and the last observation."""
+        return max(len(episode), self._length) + 1
+
+    def _append(self, episode: Episode) -> None:
+        if not (self._vectors or self._images):
+            self._action = Rows(episode.action.shape[1:], np.float32)
+            self._images = tuple(
+                name for name, values in episode.observation.items() if values.dtype == np.uint8
+            )
+            self._vectors = {
+                name: Rows(values.shape[1:], np.float32)
+                for name, values in episode.observation.items()
+                if values.dtype != np.uint8
+            }
+        rows, steps = self._rows_of(episode), len(episode)
+        self._statistics.append(episode)
+        self._episodes.append(episode)
+        for index, value in (
+            (self._steps, steps),
+            (self._first_row, self._next_row),
+            (self._first_start, self._next_start),
+        ):
+            index.append(np.array([value]))
+        self._next_row += rows
+        self._next_start += rows - self._length
+
+        continues = np.ones(rows, dtype=np.float32)
+        if episode.terminated:
+            continues[steps - 1] = 0.0
+        self._continues.append(continues)
+        self._mask.append((np.arange(rows) < steps).astype(np.float32))
+        self._action.append(_extended(episode.action, rows))
+        self._reward.append(_extended(episode.reward, rows))
+        for name, values in self._vectors.items():
+            values.append(_extended(episode.observation[name], rows, mode="edge"))
+
+
+@dataclass(frozen=True)
 class SequenceSampler:
-    """Draws sequences of a fixed length from episodes.
+    """Draws sequences of a fixed length from episodes; `Replay.sampler` makes one.
 
     Every step that has `length` - 1 steps after it in its own episode is as likely a start as any
     other, so that long episodes count for more than short ones. An episode that is shorter than a
     sequence has one start, its first step, and is padded.
 
-    Images stay where they are, in the episodes: only those of a batch are copied.
+    Attributes:
+        length: Steps L of a sequence.
+        starts: How many valid starts there are.
+        first_row: (E,) row in the flat arrays where each episode lies.
+        first_start: (E,) number of its first valid start.
+        vectors: (rows, n) of each vector.
+        episodes: (E,) themselves.
+        images: Which parts are images, that are taken from the episodes.
+        action: (rows, A).
+        reward: (rows,).
+        continues: (rows,).
+        mask: (rows,).
     """
 
-    def __init__(self, episodes: Sequence[Episode], length: int) -> None:
-        """Index the valid starts.
-
-        Raises:
-            UserError: No episode has `length` steps.
-        """
-        longest = max((len(episode) for episode in episodes), default=0)
-        if longest < length:
-            raise UserError(
-                f"training.sequence_length: found {length}, but the longest of "
-                f"{len(episodes)} episodes has {longest} steps"
-            )
-        self.length = length
-        # Episode i lies at offsets[i] in the flat arrays, with a row to spare after its last step
-        # for the last observation; its valid starts are numbered from first_start[i].
-        steps = np.array([len(episode) for episode in episodes])
-        rows = np.maximum(steps, length) + 1
-        starts = rows - length
-        self._offsets = np.concatenate([[0], np.cumsum(rows)[:-1]])
-        self._first_start = np.concatenate([[0], np.cumsum(starts)[:-1]])
-        self.starts = int(starts.sum())
-        self._vectors = {
-            name: np.concatenate(
-                [
-                    _extended(episode.observation[name], count, mode="edge")
-                    for episode, count in zip(episodes, rows, strict=True)
-                ]
-            )
-            for name, values in episodes[0].observation.items()
-            if values.dtype != np.uint8
-        }
-        per_step: tuple[list[NDArray[np.floating]], ...] = (
-            [episode.action for episode in episodes],
-            [episode.reward for episode in episodes],
-            [np.ones(count) for count in steps],
-        )
-        self._action, self._reward, self._mask = (
-            np.concatenate(
-                [_extended(part, count) for part, count in zip(parts, rows, strict=True)]
-            ).astype(np.float32)
-            for parts in per_step
-        )
-        self._continues = np.ones(len(self._reward), dtype=np.float32)
-        for offset, episode in zip(self._offsets, episodes, strict=True):
-            if episode.terminated:
-                self._continues[offset + len(episode) - 1] = 0.0
-        self._images = [
-            {name: frames for name, frames in episode.observation.items() if frames.ndim == 4}
-            for episode in episodes
-        ]
+    length: int
+    starts: int
+    first_row: NDArray[np.int64]
+    first_start: NDArray[np.int64]
+    vectors: Mapping[str, NDArray[np.float32]]
+    episodes: Sequence[Episode]
+    images: tuple[str, ...]
+    action: NDArray[np.float32]
+    reward: NDArray[np.float32]
+    continues: NDArray[np.float32]
+    mask: NDArray[np.float32]
 
     def sample(self, batch: tuple[int, ...], rng: np.random.Generator) -> SequenceBatch:
         """Draw sequences with replacement.
@@ -107,26 +227,26 @@ class SequenceSampler:
 
     def at(self, start: NDArray[np.int64]) -> SequenceBatch:
         """The sequences with the given numbers, each in ``range(self.starts)``."""
-        episode = np.searchsorted(self._first_start, start, side="right") - 1
-        row = self._offsets[episode] + start - self._first_start[episode]
+        episode = np.searchsorted(self.first_start, start, side="right") - 1
+        row = self.first_row[episode] + start - self.first_start[episode]
         rows = row[..., None] + np.arange(self.length + 1)
         steps = rows[..., :-1]
         return SequenceBatch(
             observation={
-                **{name: values[rows] for name, values in self._vectors.items()},
-                **{name: self._frames(name, episode, start) for name in self._images[0]},
+                **{name: values[rows] for name, values in self.vectors.items()},
+                **{name: self._frames(name, episode, start) for name in self.images},
             },
-            action=self._action[steps],
-            reward=self._reward[steps],
-            continues=self._continues[steps],
-            mask=self._mask[steps],
+            action=self.action[steps],
+            reward=self.reward[steps],
+            continues=self.continues[steps],
+            mask=self.mask[steps],
         )
 
     def _frames(
         self, name: str, episode: NDArray[np.int64], start: NDArray[np.int64]
     ) -> NDArray[np.uint8]:
-        first = (start - self._first_start[episode]).ravel()
-        sources = [self._images[index][name] for index in episode.ravel()]
+        first = (start - self.first_start[episode]).ravel()
+        sources = [self.episodes[index].observation[name] for index in episode.ravel().tolist()]
         frames = np.empty((len(sources), self.length + 1, *sources[0].shape[1:]), dtype=np.uint8)
         for target, source, begin in zip(frames, sources, first, strict=True):
             found = source[begin : begin + self.length + 1]

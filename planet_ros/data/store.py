@@ -37,6 +37,7 @@ from planet_ros.errors import UserError
 from planet_ros.files import write_whole
 
 FORMAT_VERSION = 2
+_NAME = re.compile(r"episode-(\d{6}|[1-9]\d{6,})\.npz")
 _PARTS = "observation/"
 _VERSION_1_IMAGES = "images/"
 _ARRAYS = ("action", "reward", "terminated", "truncated", "version")
@@ -98,7 +99,12 @@ def _version_1_parts(file: Any) -> dict[str, np.ndarray]:
 
 
 class EpisodeStore:
-    """Episodes in memory and, when given a folder, on disk; append-only up to a capacity."""
+    """Episodes in memory, the newest that fit a capacity, and the folder that they are kept in.
+
+    To open a store touches nothing on disk, and neither does `add`. What was added is on disk after
+    `write`, and what no longer fits is gone from there after `prune`: two acts of their own, so
+    that whoever collects can decide what has to be safe before something is deleted.
+    """
 
     def __init__(
         self,
@@ -106,81 +112,141 @@ class EpisodeStore:
         *,
         capacity_steps: int = 100_000,
         capacity_bytes: int = 2**31,
+        next_number: int | None = None,
     ) -> None:
-        """Open a store, with the episodes that the folder already holds.
+        """Open a store, with the newest of the episodes that the folder already holds.
 
-        A file that cannot be read is skipped with a warning and left where it is.
+        A file that cannot be read is skipped with a warning.
 
         Args:
             directory: Where the files are; None: in memory alone.
-            capacity_steps: Steps kept; past that the oldest episodes go, from disk too.
+            capacity_steps: Steps kept in memory; past that the oldest episodes go.
             capacity_bytes: Bytes of memory kept, likewise. The newest episode always stays.
+            next_number: Of the next episode. Files from this number on are not taken for
+                episodes. None: the one after the newest file.
         """
         self.directory = directory
         self.capacity_steps = capacity_steps
         self.capacity_bytes = capacity_bytes
-        self._episodes: list[tuple[Path | None, Episode]] = []
-        self._next_number = 0
-        if directory is not None:
-            directory.mkdir(parents=True, exist_ok=True)
-            self._load(directory)
+        self.steps = 0
+        self.nbytes = 0
+        self._episodes: list[Episode] = []
+        self._numbers: list[int] = []
+        self._unwritten = 0
+        self._outdated: list[int] = []
+        found = self._numbers_on_disk()
+        self.next_number = max(found, default=-1) + 1 if next_number is None else next_number
+        self._load([number for number in found if number < self.next_number])
 
-    def _load(self, directory: Path) -> None:
-        for path in sorted(directory.glob("episode-*.npz")):
-            number = re.fullmatch(r"episode-(\d+)", path.stem)
-            if number is None:
-                continue
-            self._next_number = max(self._next_number, int(number[1]) + 1)
+    def _numbers_on_disk(self) -> list[int]:
+        if self.directory is None:
+            return []
+        names = (_NAME.fullmatch(path.name) for path in self.directory.glob("episode-*.npz"))
+        return sorted(int(name[1]) for name in names if name is not None)
+
+    def _load(self, numbers: list[int]) -> None:
+        """Take in the newest files that fit, from the newest on."""
+        newest_first: list[tuple[int, Episode]] = []
+        while numbers:
+            number = numbers.pop()
+            path = self._path(number)
             try:
-                self._append(path, load_episode(path))
+                episode = load_episode(path)
+                if newest_first:
+                    _check_like(newest_first[0][1], episode, str(path))
             except UserError as error:
                 warnings.warn(f"skipped {error}", stacklevel=3)
+                continue
+            if newest_first and not self._fits(episode):
+                numbers.append(number)
+                break
+            self._count(episode, 1)
+            newest_first.append((number, episode))
+        self._outdated = numbers
+        self._numbers = [number for number, _ in reversed(newest_first)]
+        self._episodes = [episode for _, episode in reversed(newest_first)]
+
+    def _path(self, number: int) -> Path:
+        assert self.directory is not None
+        return self.directory / f"episode-{number:06d}.npz"
 
     @property
     def episodes(self) -> Sequence[Episode]:
         """All episodes kept, oldest first."""
-        return [episode for _, episode in self._episodes]
+        return tuple(self._episodes)
 
     @property
-    def steps(self) -> int:
-        """Steps kept."""
-        return sum(len(episode) for _, episode in self._episodes)
+    def newest(self) -> Episode | None:
+        """The episode that was added last."""
+        return self._episodes[-1] if self._episodes else None
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory that the episodes take."""
-        return sum(episode.nbytes for _, episode in self._episodes)
+    def add(self, episode: Episode) -> int:
+        """Append an episode, in memory; the oldest go when the capacity is exceeded.
 
-    def add(self, episode: Episode) -> None:
-        """Append an episode; the oldest go when the capacity is exceeded.
+        Returns:
+            How many went.
 
         Raises:
-            UserError: The shape of its observation or action differs from the episodes before.
+            UserError: The layout of its observation or action is not that of the episodes before.
         """
-        path = None
         if self._episodes:
-            self._check_like(self._episodes[0][1], episode, "the new episode")
+            _check_like(self._episodes[0], episode, "the new episode")
+        self._episodes.append(episode)
+        self._numbers.append(self.next_number)
+        self._unwritten += 1
+        self.next_number += 1
+        gone = 0
+        self._count(episode, 1)
+        while gone < len(self._episodes) - 1 and not self._fits():
+            self._count(self._episodes[gone], -1)
+            gone += 1
+        self._outdated += self._numbers[:gone]
+        del self._episodes[:gone], self._numbers[:gone]
+        return gone
+
+    def _count(self, episode: Episode, sign: int) -> None:
+        self.steps += sign * len(episode)
+        self.nbytes += sign * episode.nbytes
+
+    def _fits(self, more: Episode | None = None) -> bool:
+        """Whether what is there, and one more, stays within the capacity."""
+        steps, nbytes = (0, 0) if more is None else (len(more), more.nbytes)
+        return (
+            self.steps + steps <= self.capacity_steps
+            and self.nbytes + nbytes <= self.capacity_bytes
+        )
+
+    def write(self) -> None:
+        """Write down what was added since the last time.
+
+        Raises:
+            OSError: The disk is full or the folder cannot be written; the next time tries again.
+        """
+        if self.directory is None:
+            return
+        while self._unwritten:
+            # Those that had to go before they were written are not missed.
+            if self._unwritten <= len(self._episodes):
+                self.directory.mkdir(parents=True, exist_ok=True)
+                save_episode(
+                    self._episodes[-self._unwritten], self._path(self._numbers[-self._unwritten])
+                )
+            self._unwritten -= 1
+
+    def prune(self) -> None:
+        """Delete the files of episodes that no longer fit."""
         if self.directory is not None:
-            path = self.directory / f"episode-{self._next_number:06d}.npz"
-            save_episode(episode, path)
-        self._next_number += 1
-        self._append(path, episode)
+            while self._outdated:
+                self._path(self._outdated[-1]).unlink(missing_ok=True)
+                self._outdated.pop()
 
-    def _append(self, path: Path | None, episode: Episode) -> None:
-        if self._episodes:
-            self._check_like(self._episodes[0][1], episode, str(path))
-        self._episodes.append((path, episode))
-        steps, size = self.steps, self.nbytes
-        while (steps > self.capacity_steps or size > self.capacity_bytes) and len(
-            self._episodes
-        ) > 1:
-            oldest, gone = self._episodes.pop(0)
-            steps -= len(gone)
-            size -= gone.nbytes
-            if oldest is not None:
-                oldest.unlink(missing_ok=True)
+    def discard_unknown(self) -> None:
+        """Delete the files from `next_number` on: of a run that went on from here, and was lost."""
+        for number in self._numbers_on_disk():
+            if number >= self.next_number:
+                self._path(number).unlink(missing_ok=True)
 
-    @staticmethod
-    def _check_like(first: Episode, other: Episode, name: str) -> None:
-        if other.layout != first.layout:
-            raise UserError(f"{name}: found {other.layout}, expected {first.layout}")
+
+def _check_like(first: Episode, other: Episode, name: str) -> None:
+    if other.layout != first.layout:
+        raise UserError(f"{name}: found {other.layout}, expected {first.layout}")

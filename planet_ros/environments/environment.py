@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,12 +19,11 @@ import numpy as np
 from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 
-from planet_ros.config import Settings, closest
-from planet_ros.data import Step
+from planet_ros.config import EnvironmentSettings, closest
+from planet_ros.data import Signature, Step
+from planet_ros.data.signature import IMAGE_PART, VECTOR_PART, ActionPart, Layout, ObservationPart
+from planet_ros.environments.names import action_names, numbers_named, observation_names
 from planet_ros.errors import UserError
-
-VECTOR_PART, IMAGE_PART = "observation", "image"
-"""What the observation is called where it is no dictionary."""
 
 STEPS_TAKEN = "environment_steps"
 """What a wrapper that repeats actions says in ``info``: how often it stepped the environment."""
@@ -38,21 +38,28 @@ class EnvironmentSpec:
         kwargs: Keyword arguments of the environment.
         modules: Python modules to import first, so that they register environments.
         wrappers: ``module:Class`` or ``module:Class {"argument": value}``, inside first.
+        observation_names: ``NAME [UNIT]`` of each number of the observation's vectors together;
+            empty: what the environment knows.
+        action_names: Likewise, of each number of the action.
     """
 
     id: str
     kwargs: dict[str, Any] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
     wrappers: tuple[str, ...] = ()
+    observation_names: tuple[str, ...] = ()
+    action_names: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, settings: Settings) -> EnvironmentSpec:
+    def of(cls, settings: EnvironmentSettings) -> EnvironmentSpec:
         """The environment that settings name."""
         return cls(
             id=settings.env_id,
             kwargs=json.loads(settings.env_kwargs),
             modules=tuple(settings.env_modules),
             wrappers=tuple(settings.env_wrappers),
+            observation_names=tuple(settings.env_observation_names),
+            action_names=tuple(settings.env_action_names),
         )
 
 
@@ -62,59 +69,86 @@ class Environment:
     Attributes:
         spec: What it was made from.
         gym: Gymnasium's own object.
-        low: (A,) least action.
-        high: (A,) greatest action.
-        observation_size: Numbers O in the observation vector; 0 where images are all there is.
-        images: Height, width and channels of each image.
+        signature: What goes in and out: all vectors of its observation joined to the part
+            ``observation``, each image, and the action, with their names and units; and the
+            environment's own period.
     """
 
     def __init__(self, spec: EnvironmentSpec, *, render_mode: str | None = None) -> None:
         """Make the environment.
 
         Raises:
-            UserError: The id or a module or wrapper is unknown, the arguments do not fit, or the
-                spaces are not of the kinds above.
+            UserError: The id or a module or wrapper is unknown, the arguments do not fit, the
+                spaces are not of the kinds above, or there are more or fewer names than numbers.
         """
         self.spec = spec
         for name in spec.modules:
             _import(name, "env_modules")
         self.gym = _make(spec, render_mode)
-        self._take_observation_space(self.gym.observation_space)
-        action = self._vector("action", self.gym.action_space)
-        self.low = np.asarray(action.low, dtype=np.float32)
-        self.high = np.asarray(action.high, dtype=np.float32)
-        if not (np.isfinite(self.low) & np.isfinite(self.high) & (self.low < self.high)).all():
-            self.gym.close()
-            raise UserError(
-                f"{spec.id}: found actions from {self.low} to {self.high}, expected finite bounds "
-                "with low < high; gymnasium.wrappers:RescaleAction in env_wrappers can set them"
+        try:
+            self._is_dictionary = isinstance(self.gym.observation_space, Dict)
+            parts = self._parts()
+            self._images = [name for name, space in parts.items() if _is_image(space)]
+            self._vectors = [name for name in parts if name not in self._images]
+            self.signature = Signature(
+                self._observation_parts(parts), self._action_parts(), self.step_period_s
             )
+        except ValueError as error:
+            self.gym.close()
+            raise UserError(f"{spec.id}: {error}") from None
+        except UserError:
+            self.gym.close()
+            raise
         self._index = 0
 
-    def _take_observation_space(self, space: Any) -> None:
-        """See which vectors and images there are."""
-        self._is_dictionary = isinstance(space, Dict)
-        image_alone = {IMAGE_PART: space} if _is_image(space) else {VECTOR_PART: space}
-        parts: dict[str, Any] = dict(space.spaces) if self._is_dictionary else image_alone
+    def _parts(self) -> dict[str, Any]:
+        """The space of each vector and image."""
+        space = self.gym.observation_space
+        alone = {IMAGE_PART if _is_image(space) else VECTOR_PART: space}
+        parts: dict[str, Any] = dict(space.spaces) if isinstance(space, Dict) else alone
         if _is_image(parts.get(VECTOR_PART)):
-            self.gym.close()
             raise UserError(
                 f"{self.spec.id}: found an image called {VECTOR_PART!r} in the dictionary of "
                 f"observations, expected another name, such as {IMAGE_PART!r}: that one is the "
                 "vector's"
             )
-        self.images: dict[str, tuple[int, int, int]] = {
-            name: part.shape for name, part in parts.items() if _is_image(part)
-        }
-        self._vectors = [name for name in parts if name not in self.images]
-        self.observation_size = sum(
-            self._vector("observation", parts[name]).shape[0] for name in self._vectors
+        return parts
+
+    def _observation_parts(self, spaces: dict[str, Any]) -> tuple[ObservationPart, ...]:
+        size = sum(self._vector("observation", spaces[name]).shape[0] for name in self._vectors)
+        names = observation_names(self.gym)
+        numbers = self._named("observation", self.spec.observation_names, names, size)
+        vector = ObservationPart(VECTOR_PART, (size,), numbers=numbers) if size else None
+        images = [
+            ObservationPart(name, spaces[name].shape, role="image", dtype="uint8")
+            for name in self._images
+        ]
+        return (*([vector] if vector else []), *images)
+
+    def _action_parts(self) -> tuple[ActionPart, ...]:
+        space = self._vector("action", self.gym.action_space)
+        low, high = (np.asarray(bound, np.float32) for bound in (space.low, space.high))
+        if not (np.isfinite(low) & np.isfinite(high) & (low < high)).all():
+            raise UserError(
+                f"{self.spec.id}: found actions from {low} to {high}, expected finite bounds "
+                "with low < high; gymnasium.wrappers:RescaleAction in env_wrappers can set them"
+            )
+        names = self._named("action", self.spec.action_names, action_names(self.gym), len(low))
+        labels = [(one.name, one.unit) for one in names]
+        labels = labels or [(f"action_{index}", "") for index in range(len(low))]
+        return tuple(
+            ActionPart(name, float(least), float(greatest), unit)
+            for (name, unit), least, greatest in zip(labels, low, high, strict=True)
         )
+
+    def _named(self, what: str, given: Sequence[str], known: Sequence[str], count: int) -> Any:
+        """Names from the settings, else from the environment."""
+        setting = f"env_{what}_names" if given else f"{self.spec.id}: {what}_names"
+        return numbers_named(given or known, count, setting)
 
     def _vector(self, part: str, space: Any) -> Box:
         if isinstance(space, Box) and len(space.shape) == 1:
             return space
-        self.gym.close()
         raise UserError(
             f"{self.spec.id}: found {part}s {space}, expected a Box of one dimension"
             + (", or of uint8 height × width × channels" if part == "observation" else "")
@@ -141,7 +175,8 @@ class Environment:
         """
         observation, _ = self.gym.reset(seed=seed)
         self._index = 0
-        step = self._checked(observation, np.zeros_like(self.low), 0.0, False, False)
+        nothing = np.zeros(self.signature.actions, np.float32)
+        step = self._checked(observation, nothing, 0.0, False, False)
         return replace(step, environment_steps=0)
 
     def step(self, action: NDArray[np.floating]) -> Step:
@@ -150,15 +185,12 @@ class Environment:
         Raises:
             UserError: The observation or the reward is not finite.
         """
-        clipped = np.clip(np.asarray(action, dtype=np.float32), self.low, self.high)
+        low, high = self.signature.low, self.signature.high
+        clipped = np.clip(np.asarray(action, dtype=np.float32), low, high)
         observation, reward, terminated, truncated, info = self.gym.step(clipped.copy())
         self._index += 1
         step = self._checked(observation, clipped, float(reward), terminated, truncated)
         return replace(step, environment_steps=int(info.get(STEPS_TAKEN, 1)))
-
-    def random_action(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """An action (A,) drawn uniformly from its range."""
-        return rng.uniform(self.low, self.high).astype(np.float32)
 
     def render(self) -> NDArray[np.uint8]:
         """The current frame (height, width, 3)."""
@@ -176,21 +208,18 @@ class Environment:
         terminated: bool,
         truncated: bool,
     ) -> Step:
-        parts = observation
+        given = observation
         if not self._is_dictionary:
-            parts = dict.fromkeys([*self._vectors, *self.images], observation)
-        vector = np.concatenate(
-            [np.zeros(0, np.float32), *(np.float32(parts[name]) for name in self._vectors)],
-            dtype=np.float32,
-        )
-        images = {name: np.array(parts[name], dtype=np.uint8) for name in self.images}
-        for name, image in images.items():
-            if image.shape != self.images[name]:
-                raise UserError(
-                    f"{self.spec.id}: found {name} of shape {image.shape} at step {self._index} of "
-                    f"the episode, expected {self.images[name]} as its observation space says"
-                )
-        for name, value in (("observation", vector), ("reward", reward)):
+            given = dict.fromkeys([*self._vectors, *self._images], observation)
+        parts: dict[str, NDArray[Any]] = {}
+        if self.signature.vector_size:
+            vectors = [np.asarray(given[name], np.float32) for name in self._vectors]
+            parts[VECTOR_PART] = np.concatenate(vectors)
+        for name in self._images:
+            parts[name] = np.array(given[name], dtype=np.uint8)
+        where = f"{self.spec.id}: step {self._index} of the episode"
+        self.signature.check(Layout.of(parts, action), where)
+        for name, value in ((VECTOR_PART, parts.get(VECTOR_PART, 0.0)), ("reward", reward)):
             if not np.isfinite(value).all():
                 raise UserError(
                     f"{self.spec.id}: found {name} {value} at step {self._index} of the episode "
@@ -198,12 +227,11 @@ class Environment:
                 )
         return Step(
             index=self._index,
-            observation=vector,
+            observation=parts,
             action=action,
             reward=reward,
             terminated=bool(terminated),
             truncated=bool(truncated),
-            images=images,
         )
 
 

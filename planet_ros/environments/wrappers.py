@@ -9,8 +9,10 @@ import numpy as np
 from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 
-from planet_ros.environments.environment import IMAGE_PART, STEPS_TAKEN, VECTOR_PART
 from planet_ros.data.images import fit_image
+from planet_ros.data.signature import IMAGE_PART, VECTOR_PART
+from planet_ros.environments.environment import STEPS_TAKEN
+from planet_ros.environments.names import observation_names
 
 
 class ActionRepeat(gymnasium.Wrapper):
@@ -57,6 +59,12 @@ class SelectObservation(gymnasium.ObservationWrapper):
             space.low[self._indices], space.high[self._indices], dtype=np.float32
         )
 
+    @property
+    def observation_names(self) -> list[str]:
+        """Those of the numbers that are shown, where they are known."""
+        names = observation_names(self.env)
+        return [names[index] for index in self._indices] if names else []
+
     def observation(self, observation: Any) -> NDArray[np.float32]:
         """The numbers that are shown."""
         return np.asarray(observation, dtype=np.float32)[self._indices]
@@ -95,6 +103,11 @@ class RenderedImage(gymnasium.Wrapper):
         self.observation_space = (
             Dict({VECTOR_PART: env.observation_space, IMAGE_PART: image}) if self._keep else image
         )
+
+    @property
+    def observation_names(self) -> list[str]:
+        """Those of the vector beside the image, if one is kept."""
+        return observation_names(self.env) if self._keep else []
 
     def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
         """Start an episode."""

@@ -8,7 +8,7 @@ The planner needs `initial_belief`, `observe` and `imagine` alone, and gets them
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from planet_ros.data import Episode, Signature
+from planet_ros.data import Episode, Signature, Statistics
 
 TensorParts: TypeAlias = Mapping[str, Tensor]
 """An observation, or observations, by the names of the parts."""
@@ -118,8 +118,8 @@ class WorldModel(nn.Module, ABC):
         """Loss to descend, and the scalars to log, among them ``loss``."""
 
     @abstractmethod
-    def fit_normalization(self, episodes: Sequence[Episode]) -> None:
-        """Take the scales of observations and rewards from data."""
+    def fit_normalization(self, statistics: Statistics) -> None:
+        """Take the scales of observations and rewards from what data is like."""
 
     def filtered(self, episode: Episode) -> Iterator[Tensor]:
         """The belief (B,) after each observation of an episode, T + 1 of them.

@@ -11,7 +11,6 @@ notebook's `DynamicsModel`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from planet_ros.config import WorldModelSettings
-from planet_ros.data import Episode, Signature
+from planet_ros.data import Signature, Statistics
 from planet_ros.errors import UserError
 from planet_ros.models.contract import Dream, Imagined, TensorParts, TorchBatch, WorldModel
 from planet_ros.models.objective import masked_mean
@@ -91,24 +90,20 @@ class Ensemble(WorldModel):
     target_mean: Tensor
     target_std: Tensor
 
-    def fit_normalization(self, episodes: Sequence[Episode]) -> None:
+    def fit_normalization(self, statistics: Statistics) -> None:
         """Take means and standard deviations of observations and targets from data."""
         if not self._normalize:
             return
-        names = [part.name for part in self.signature.parts("vector")]
-        seen = [
-            np.concatenate([episode.observation[name] for name in names], axis=1)
-            for episode in episodes
+        vectors = [statistics.vectors[part.name] for part in self.signature.parts("vector")]
+        before = [moments.before for moments in vectors]
+        targets = [
+            *(moments.change if self._predicts_change else moments.after for moments in vectors),
+            statistics.reward,
         ]
-        before = np.concatenate([values[:-1] for values in seen])
-        after = np.concatenate([values[1:] for values in seen])
-        reward = np.concatenate([episode.reward for episode in episodes])[:, None]
-        predicted = after - before if self._predicts_change else after
-        target = np.concatenate([predicted, reward], axis=1)
-        self._set("observation_mean", before.mean(axis=0))
-        self._set("observation_factor", 1 / spread(before))
-        self._set("target_mean", target.mean(axis=0))
-        self._set("target_std", spread(target))
+        self._set("observation_mean", np.concatenate([one.mean for one in before]))
+        self._set("observation_factor", 1 / np.concatenate([spread(one) for one in before]))
+        self._set("target_mean", np.concatenate([one.mean for one in targets]))
+        self._set("target_std", np.concatenate([spread(one) for one in targets]))
 
     def _set(self, name: str, value: np.ndarray) -> None:
         buffer = getattr(self, name)

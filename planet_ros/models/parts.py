@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from planet_ros.data.statistics import Moments
+
 Activation = Callable[[Tensor], Tensor]
 
 ACTIVATIONS: dict[str, Activation] = {
@@ -20,10 +22,9 @@ ACTIVATIONS: dict[str, Activation] = {
 """The non-linearities that settings name."""
 
 
-def spread(values: np.ndarray) -> np.ndarray:
-    """Standard deviation of each column of (rows, columns); 1 for a column that never changes."""
-    std = values.std(axis=0, dtype=np.float64)
-    return np.where(std > 1e-6, std, 1.0)
+def spread(moments: Moments) -> np.ndarray:
+    """Standard deviation (n,) of numbers; 1 for one that never changes."""
+    return np.where(moments.std > 1e-6, moments.std, 1.0)
 
 
 class Dense(nn.Module):

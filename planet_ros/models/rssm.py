@@ -20,7 +20,6 @@ the paper's ablations, figure 4.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -30,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from planet_ros.config import RssmSettings
-from planet_ros.data import Episode, Signature
+from planet_ros.data import Signature, Statistics
 from planet_ros.models.contract import Dream, Imagined, TensorParts, TorchBatch, WorldModel
 from planet_ros.models.objective import (
     Gaussian,
@@ -143,29 +142,22 @@ class Rssm(WorldModel):
             return ConvolutionalDecoder(self.belief_size, shape, self._activation)
         return DenseDecoder(self.belief_size, settings.image_hidden_size, shape, self._activation)
 
-    def fit_normalization(self, episodes: Sequence[Episode]) -> None:
+    def fit_normalization(self, statistics: Statistics) -> None:
         """Take means and standard deviations of observations and rewards from data."""
-        names = [part.name for part in self.signature.parts("vector")]
-        reward = np.concatenate([episode.reward for episode in episodes])
         scales: list[tuple[Tensor, NDArray[Any]]] = [
-            (self.reward_mean, reward.mean()),
-            (self.reward_std, spread(reward)),
+            (self.reward_mean, statistics.reward.mean[0]),
+            (self.reward_std, spread(statistics.reward)[0]),
         ]
-        if names:
-            observation = np.concatenate(
-                [
-                    np.concatenate([episode.observation[name] for name in names], axis=1)
-                    for episode in episodes
-                ]
-            )
+        seen = [statistics.vectors[part.name].seen for part in self.signature.parts("vector")]
+        if seen:
             scales += [
-                (self.observation_mean, observation.mean(axis=0, dtype=np.float64)),
-                (self.observation_factor, 1 / spread(observation)),
+                (self.observation_mean, np.concatenate([one.mean for one in seen])),
+                (self.observation_factor, 1 / np.concatenate([spread(one) for one in seen])),
             ]
         for buffer, value in scales:
             buffer.copy_(torch.as_tensor(value, dtype=buffer.dtype))
         for name, scale in self.image_scales.items():
-            cast(ImageScale, scale).fit([episode.observation[name] for episode in episodes])
+            cast(ImageScale, scale).fit(statistics.images[name])
 
     def observe(self, belief: Tensor, action: Tensor, observation: TensorParts) -> Tensor:
         """Filter with means; see `WorldModel.observe`.

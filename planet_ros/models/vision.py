@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from planet_ros.data.statistics import ImageMoments
 from planet_ros.errors import UserError
 from planet_ros.models.parts import Activation, Dense, Head
 
@@ -55,14 +55,10 @@ class ImageScale(nn.Module):
     mean: Tensor
     factor: Tensor
 
-    def fit(self, episodes: Sequence[np.ndarray]) -> None:
-        """Take mean and spread from images (T, H, W, C) of several episodes."""
-        count = sum(len(frames) for frames in episodes)
-        mean = sum(frames.sum(axis=0, dtype=np.float64) for frames in episodes) / count
-        square = sum(float(np.square(frames - mean).sum()) for frames in episodes)
-        std = np.sqrt(square / count / mean.size)
-        self.mean.copy_(torch.as_tensor(mean, dtype=self.mean.dtype))
-        self.factor.fill_(1 / max(std, 1.0))
+    def fit(self, moments: ImageMoments) -> None:
+        """Take mean and spread from data."""
+        self.mean.copy_(torch.as_tensor(moments.mean, dtype=self.mean.dtype))
+        self.factor.fill_(1 / max(moments.std, 1.0))
 
     def forward(self, frames: Tensor, within: Tensor | float) -> Tensor:
         """Images (…, H, W, C) uint8 as numbers around zero.

@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .planner import Evaluate, Plan
 from .population import MIN_STD, Bounds, best_first, check_sizes, refit, relative_spread, score
+
+
+@dataclass(frozen=True)
+class CemSettings:
+    """Settings of `Cem`; the defaults are the notebook's.
+
+    Attributes:
+        horizon: Steps H of a plan.
+        candidates: Sequences N drawn in each iteration.
+        elites: The best of them, which the distribution is refitted to.
+        iterations: Rounds of drawing and refitting.
+
+    Raises:
+        ValueError: A size is below 1, or there are more elites than candidates.
+    """
+
+    horizon: int = 12
+    candidates: int = 1000
+    elites: int = 100
+    iterations: int = 10
+
+    def __post_init__(self) -> None:
+        check_sizes(self.horizon, self.candidates, self.elites, self.iterations)
 
 
 class Cem:
@@ -23,29 +48,19 @@ class Cem:
     """
 
     def __init__(
-        self,
-        low: ArrayLike,
-        high: ArrayLike,
-        *,
-        horizon: int = 12,
-        candidates: int = 1000,
-        elites: int = 100,
-        iterations: int = 10,
-        seed: int,
+        self, low: ArrayLike, high: ArrayLike, settings: CemSettings, *, seed: int
     ) -> None:
-        """Take bounds (A,) in the units of the actions; the defaults are the notebook's.
+        """Take bounds (A,) in the units of the actions, and settings.
 
-        Raises ValueError for bounds that are not finite with ``low < high``, sizes below 1, or more
-        elites than candidates.
+        Raises ValueError for bounds that are not finite with ``low < high``.
         """
-        check_sizes(horizon=horizon, candidates=candidates, elites=elites, iterations=iterations)
         self._bounds = Bounds.checked(low, high)
         self.low: NDArray[np.float32] = self._bounds.low
         self.high: NDArray[np.float32] = self._bounds.high
-        self.horizon = horizon
-        self._candidates = candidates
-        self._elites = elites
-        self._iterations = iterations
+        self.horizon = settings.horizon
+        self._candidates = settings.candidates
+        self._elites = settings.elites
+        self._iterations = settings.iterations
         self.reset(seed)
 
     def reset(self, seed: int | None = None) -> None:

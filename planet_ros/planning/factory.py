@@ -1,27 +1,34 @@
-"""From a name in a configuration to a planner."""
+"""From settings to the planner that they are of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from types import MappingProxyType
+from typing import TypeAlias
 
 from numpy.typing import ArrayLike
 
-from .cem import Cem
-from .icem import Icem
+from .cem import Cem, CemSettings
+from .icem import Icem, IcemSettings
 from .planner import Planner
+
+AnyPlannerSettings: TypeAlias = CemSettings | IcemSettings
+"""The settings of any planner."""
+
+KINDS = MappingProxyType[str, type[AnyPlannerSettings]]({"cem": CemSettings, "icem": IcemSettings})
+"""Each planner's settings, by the name that it has in a configuration."""
 
 
 def make_planner(
-    kind: str, low: ArrayLike, high: ArrayLike, *, seed: int, **settings: Any
+    settings: AnyPlannerSettings, low: ArrayLike, high: ArrayLike, *, seed: int
 ) -> Planner:
-    """Make the planner called ``kind``: 'cem' or 'icem'.
+    """Make the planner that ``settings`` are of.
 
-    low, high: (A,), finite, ``low < high``. settings: keyword arguments of `Cem` or `Icem`. Raises
-    ValueError for an unknown kind or a value out of range, TypeError for a setting that the kind
-    does not have.
+    low, high: (A,), finite, ``low < high``. Raises ValueError if they are not, TypeError for
+    settings of no planner.
     """
-    kinds: dict[str, Callable[..., Planner]] = {"cem": Cem, "icem": Icem}
-    if kind not in kinds:
-        raise ValueError(f"unknown planner {kind!r}: expected one of {', '.join(sorted(kinds))}")
-    return kinds[kind](low, high, seed=seed, **settings)
+    if isinstance(settings, CemSettings):
+        return Cem(low, high, settings, seed=seed)
+    if isinstance(settings, IcemSettings):
+        return Icem(low, high, settings, seed=seed)
+    kinds = ", ".join(kind.__name__ for kind in KINDS.values())
+    raise TypeError(f"found settings of {type(settings).__name__}, expected one of {kinds}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -11,6 +12,56 @@ from numpy.typing import ArrayLike, NDArray
 from .noise import colored_noise
 from .planner import Evaluate, Plan
 from .population import MIN_STD, Bounds, best_first, check_sizes, refit, relative_spread, score
+
+
+@dataclass(frozen=True)
+class IcemSettings:
+    """Settings of `Icem`.
+
+    Attributes:
+        horizon: Steps H of a plan.
+        candidates: Sequences drawn in the first iteration; iteration i draws ``candidates *
+            population_decay**-i``, but no fewer than two for each elite (and never more than
+            ``candidates``). Kept elites, and the mean in the first iteration (unless there is no
+            warm start) and the last, come on top.
+        elites: The best sequences, which the distribution is refitted to.
+        iterations: Rounds of drawing and refitting.
+        noise_beta: Exponent of the noise, see `colored_noise`; 0 is white, at least 0.
+        population_decay: At least 1.
+        keep_elites_fraction: 0 to 1, of the elites; rounded up.
+        momentum: Weight of the old mean and deviation in the new, 0 or more, less than 1.
+        initial_std: Standard deviation at the start of each tick, as a fraction of half the range,
+            more than 0. Less makes finer plans, more finds bold ones with fewer candidates.
+        execute: ``best``, the best sequence of the last iteration, or ``mean``, the mean after it.
+            The best one overfits a learned model sooner.
+
+    Raises:
+        ValueError: A setting is out of its range, or there are more elites than candidates.
+    """
+
+    horizon: int = 20
+    candidates: int = 40
+    elites: int = 8
+    iterations: int = 3
+    noise_beta: float = 2.0
+    population_decay: float = 1.25
+    keep_elites_fraction: float = 0.3
+    momentum: float = 0.1
+    initial_std: float = 0.5
+    execute: Literal["best", "mean"] = "best"
+
+    def __post_init__(self) -> None:
+        check_sizes(self.horizon, self.candidates, self.elites, self.iterations)
+        kept = self.keep_elites_fraction
+        _check(self.noise_beta >= 0.0, "noise_beta", self.noise_beta, "at least 0")
+        _check(
+            self.population_decay >= 1.0, "population_decay", self.population_decay, "at least 1"
+        )
+        _check(0.0 <= kept <= 1.0, "keep_elites_fraction", kept, "0 to 1")
+        _check(0.0 <= self.momentum < 1.0, "momentum", self.momentum, "0 or more, less than 1")
+        _check(self.initial_std > 0.0, "initial_std", self.initial_std, "more than 0")
+        if self.execute not in ("best", "mean"):
+            raise ValueError(f"execute: found {self.execute!r}, expected 'best' or 'mean'")
 
 
 class Icem:
@@ -31,70 +82,30 @@ class Icem:
     """
 
     def __init__(
-        self,
-        low: ArrayLike,
-        high: ArrayLike,
-        *,
-        horizon: int = 20,
-        candidates: int = 40,
-        elites: int = 8,
-        iterations: int = 3,
-        noise_beta: float = 2.0,
-        population_decay: float = 1.25,
-        keep_elites_fraction: float = 0.3,
-        momentum: float = 0.1,
-        initial_std: float = 0.5,
-        execute: Literal["best", "mean"] = "best",
-        seed: int,
+        self, low: ArrayLike, high: ArrayLike, settings: IcemSettings, *, seed: int
     ) -> None:
         """Take bounds (A,) in the units of the actions, and settings.
 
-        candidates: sequences drawn in the first iteration; iteration i draws ``candidates *
-            population_decay**-i``, but no fewer than two for each elite (and never more than
-            ``candidates``). Kept elites, and the mean in the first iteration (unless there is no
-            warm start) and the last, come on top.
-        noise_beta: exponent of the noise, see `colored_noise`; 0 is white, at least 0.
-        population_decay: at least 1.
-        keep_elites_fraction: 0 to 1, of the elites; rounded up.
-        momentum: weight of the old mean and deviation in the new, 0 or more, less than 1.
-        initial_std: standard deviation at the start of each tick, as a fraction of half the range,
-            more than 0. Less makes finer plans, more finds bold ones with fewer candidates.
-        execute: 'best', the best sequence of the last iteration, or 'mean', the mean after it. The
-            best one overfits a learned model sooner.
-
-        Raises ValueError for bounds that are not finite with ``low < high``, or a setting out of
-        its range.
+        Raises ValueError for bounds that are not finite with ``low < high``.
         """
-        check_sizes(horizon=horizon, candidates=candidates, elites=elites, iterations=iterations)
-        _check(noise_beta >= 0.0, "noise_beta", noise_beta, "at least 0")
-        _check(population_decay >= 1.0, "population_decay", population_decay, "at least 1")
-        _check(
-            0.0 <= keep_elites_fraction <= 1.0,
-            "keep_elites_fraction",
-            keep_elites_fraction,
-            "0 to 1",
-        )
-        _check(0.0 <= momentum < 1.0, "momentum", momentum, "0 or more, less than 1")
-        _check(initial_std > 0.0, "initial_std", initial_std, "more than 0")
-        if execute not in ("best", "mean"):
-            raise ValueError(f"execute: found {execute!r}, expected 'best' or 'mean'")
         self._bounds = Bounds.checked(low, high)
         self.low: NDArray[np.float32] = self._bounds.low
         self.high: NDArray[np.float32] = self._bounds.high
-        self.horizon = horizon
+        self.horizon = settings.horizon
+        decay = settings.population_decay
         self._populations = [
-            min(candidates, max(int(candidates * population_decay**-i), 2 * elites))
-            for i in range(iterations)
+            min(settings.candidates, max(int(settings.candidates * decay**-i), 2 * settings.elites))
+            for i in range(settings.iterations)
         ]
-        self._elites = elites
-        self._kept = math.ceil(keep_elites_fraction * elites)
-        self._noise_beta = noise_beta
-        self._momentum = momentum
-        self._execute = execute
-        shape = (horizon, len(self.low))
+        self._elites = settings.elites
+        self._kept = math.ceil(settings.keep_elites_fraction * settings.elites)
+        self._noise_beta = settings.noise_beta
+        self._momentum = settings.momentum
+        self._execute = settings.execute
+        shape = (self.horizon, len(self.low))
         middle = self.low + self._bounds.half_range
         self._first_mean = np.broadcast_to(middle, shape)
-        self._first_std = np.broadcast_to(initial_std * self._bounds.half_range, shape)
+        self._first_std = np.broadcast_to(settings.initial_std * self._bounds.half_range, shape)
         self.reset(seed)
 
     def reset(self, seed: int | None = None) -> None:

@@ -24,21 +24,24 @@ class PlanningError(RuntimeError):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a planner decided, and how sure it was.
+    """What was decided, and how sure whoever decided was.
+
+    Every planner says all of it; what decides without comparing sequences leaves the last three as
+    they are.
 
     actions: (H, A), float32, in the units of the bounds and within them; row 0 is due now.
     expected_return: return of ``actions`` where that very sequence was evaluated; where the plan is
-        a mean of elites, the mean of their returns. Always finite.
+        a mean of elites, the mean of their returns. Always finite; None where none was evaluated.
     elite_spread: standard deviation of the last elites as a fraction of half the range of each
         dimension, averaged over steps and dimensions; 0 when they agree, 0.0 for a single elite,
-        never NaN.
+        never NaN; None where there were no elites.
     candidates: number of sequences evaluated.
     """
 
     actions: NDArray[np.float32]
-    expected_return: float
-    elite_spread: float
-    candidates: int
+    expected_return: float | None = None
+    elite_spread: float | None = None
+    candidates: int = 0
 
 
 class Planner(Protocol):

@@ -53,7 +53,7 @@ class Bounds:
         return np.minimum(np.maximum(actions, self.low), self.high).astype(np.float32, order="C")
 
 
-def check_sizes(*, horizon: int, candidates: int, elites: int, iterations: int) -> None:
+def check_sizes(horizon: int, candidates: int, elites: int, iterations: int) -> None:
     """Raise ValueError unless all are at least 1 and there are no more elites than candidates."""
     sizes = {
         "horizon": horizon,

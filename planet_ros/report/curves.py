@@ -1,4 +1,4 @@
-"""Pictures of a run: learning curves, and an episode as a GIF."""
+"""The learning curves of a run, and figures in general."""
 
 from __future__ import annotations
 
@@ -8,12 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
-from planet_ros.bundle.runtime import Bundle
-from planet_ros.control.agent import Agent
-from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.files import write_whole
 from planet_ros.training.run import RunFolder
 
@@ -98,44 +93,4 @@ def save_figure(figure: Any, path: Path) -> None:
     """Write a figure as PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
-    write_whole(path, buffer.getvalue())
-
-
-def save_episode_gif(bundle: Bundle, spec: EnvironmentSpec, path: Path, *, seed: int) -> None:
-    """Run one episode of a bundle, and write what it looks like."""
-    environment = Environment(spec, render_mode="rgb_array")
-    try:
-        agent = Agent.of(bundle, seed)
-        step = environment.reset(seed=seed)
-        frames = [environment.render()]
-        while not step.last:
-            step = environment.step(agent.act(step.observation, step.images).actions[0])
-            frames.append(environment.render())
-        save_gif(frames, path, period_s=environment.step_period_s)
-    finally:
-        environment.close()
-
-
-def save_gif(
-    frames: Sequence[NDArray[np.uint8]], path: Path, *, period_s: float, width: int = 200
-) -> None:
-    """Write frames (height, width, 3) as a small GIF that plays in real time.
-
-    Players show at most about 20 frames a second, so that frames in between are left out.
-    """
-    stride = max(1, round(0.05 / period_s))
-    height = round(width * frames[0].shape[0] / frames[0].shape[1])
-    write_gif(
-        [Image.fromarray(frame).resize((width, height)) for frame in frames[::stride]],
-        path,
-        frame_ms=max(20, round(period_s * stride * 1000)),
-        colours=32,
-    )
-
-
-def write_gif(pictures: Sequence[Image.Image], path: Path, *, frame_ms: int, colours: int) -> None:
-    """Write pictures as a GIF that repeats for ever, each shown for `frame_ms` milliseconds."""
-    first, *others = (picture.quantize(colours) for picture in pictures)
-    buffer = io.BytesIO()
-    first.save(buffer, format="GIF", save_all=True, append_images=others, duration=frame_ms, loop=0)
     write_whole(path, buffer.getvalue())

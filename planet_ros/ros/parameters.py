@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
-from typing import Any
+from typing import Any, Generic
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -17,8 +16,8 @@ from rclpy.parameter import Parameter
 
 from planet_ros.config import (
     ROS_OWN_PARAMETERS,
+    AnySection,
     Setting,
-    Settings,
     closest,
     schema,
     settings_from,
@@ -28,33 +27,54 @@ from planet_ros.errors import UserError
 _FLOAT_MAX, _INTEGER_MAX = 1.7e308, 2**63 - 1
 
 
-class NodeSettings:
-    """Declares a node's part of the schema, and reads it back checked."""
+class NodeSettings(Generic[AnySection]):
+    """Declares a node's part of all settings, and reads it back checked.
 
-    def __init__(self, node: Node, sections: Iterable[str]) -> None:
-        """Declare every setting whose name, or section, is one of `sections`.
+    Attributes:
+        given: What files and the command line gave this node of it, by dotted name.
+        unused: What they gave it of settings that it has no use for: one file serves all nodes.
+    """
+
+    def __init__(self, node: Node, section: type[AnySection]) -> None:
+        """Declare every setting of a class of `planet_ros.config`, and say what is not used.
 
         Raises:
             UserError: A parameter file names a setting that does not exist, or gives one a wrong
                 type or a value out of bounds.
         """
         self._node = node
-        wanted = tuple(sections)
-        self._declared = {
-            setting.name: setting
-            for setting in schema()
-            if setting.name in wanted or setting.name.partition(".")[0] in wanted
-        }
+        self._section = section
+        self._declared = {setting.name: setting for setting in schema(section)}
         overrides = _overrides(node)
         self.given = {name: value for name, value in overrides.items() if name in self._declared}
-        settings_from(self.given, source=node.get_name())  # all errors at once, before declaring
+        self.unused: dict[str, Any] = {
+            name: value for name, value in overrides.items() if name not in self._declared
+        }
+        self._checked(self.given)  # all errors at once, before declaring
         for setting in self._declared.values():
             node.declare_parameter(setting.name, setting.default, _descriptor(setting))
         node.add_on_set_parameters_callback(self._check)
+        if self.unused:
+            node.get_logger().info(
+                "given, but not used by this node: " + ", ".join(self._unused_sections())
+            )
 
-    def read(self) -> Settings:
-        """The settings as they are now; those that were not declared have their defaults."""
-        return settings_from(self._values(), source=self._node.get_name())
+    def read(self) -> AnySection:
+        """The settings as they are now."""
+        return self._checked(self._values())
+
+    def _checked(self, values: dict[str, Any]) -> AnySection:
+        return settings_from(values, source=self._node.get_name(), schema=self._section)
+
+    def _unused_sections(self) -> list[str]:
+        """Sections of which nothing is used, as ``planner.*``, and single names of others."""
+        used = {name.partition(".")[0] for name in self._declared}
+        heads = {name: name.partition(".")[0] for name in self.unused}
+        texts = [
+            f"{head}.*" if head != name and head not in used else name
+            for name, head in heads.items()
+        ]
+        return sorted(set(texts))
 
     def _values(self) -> dict[str, Any]:
         return {
@@ -69,7 +89,7 @@ class NodeSettings:
             if parameter.name in self._declared
         }
         try:
-            settings_from({**self._values(), **changed}, source=self._node.get_name())
+            self._checked({**self._values(), **changed})
         except UserError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)

@@ -1,4 +1,4 @@
-"""What ROS's launch and a recorder would do, for the demo: transitions, and counting returns."""
+"""What ROS's launch and a recorder would do: transitions, and counting returns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from std_srvs.srv import SetBool
 
 from planet_ros.data import EpisodeBuilder
 from planet_ros.errors import UserError
-from planet_ros.ros.messages import EVERY_STEP, STEP_TOPIC, read_step
+from planet_ros.messages.steps import read_step
+from planet_ros.ros.topics import EVERY_STEP, STEP_TOPIC
 
 T = TypeVar("T")
 PROBE_PERIOD_S = 0.5
@@ -44,6 +45,20 @@ class Record:
     def worst(self) -> float:
         """Least return."""
         return min(self.returns)
+
+
+def planning_report(message: DiagnosticArray) -> dict[str, str] | None:
+    """What a controller that has planned says of itself in its diagnostics; None: another node."""
+    for status in message.status:
+        values = {item.key: item.value for item in status.values}
+        if "planning_p50_ms" in values:
+            return values
+    return None
+
+
+def tick_ms(report: dict[str, str]) -> dict[str, float]:
+    """Milliseconds of the newest plans, from a controller's report: ``p50``, ``p99``, ``max``."""
+    return {name: float(report[f"planning_{name}_ms"]) for name in ("p50", "p99", "max")}
 
 
 class Supervisor:
@@ -165,12 +180,17 @@ class Supervisor:
                 raise UserError(f"{name} refuses transition {transition}; its log says why")
 
     def record_episodes(
-        self, episodes: int, *, say: Callable[[str], None], timeout_s: float = 120.0
+        self,
+        episodes: int,
+        *,
+        say: Callable[[str], None],
+        timeout_s: float = 120.0,
+        while_alive: Callable[[], None] = lambda: None,
     ) -> Record:
         """Let a waiting bridge run whole episodes, and give their returns.
 
         Raises:
-            UserError: An episode does not end in `timeout_s`.
+            UserError: An episode does not end in `timeout_s`, or `while_alive` raises it.
         """
         record, builder = Record(), EpisodeBuilder()
 
@@ -181,12 +201,9 @@ class Supervisor:
                 say(f"episode {len(record.returns)}/{episodes}: {episode.total_reward:.1f}")
 
         def on_diagnostics(message: DiagnosticArray) -> None:
-            for status in message.status:
-                values = {item.key: item.value for item in status.values}
-                if "planning_p50_ms" in values:
-                    record.tick_ms = {
-                        name: float(values[f"planning_{name}_ms"]) for name in ("p50", "p99", "max")
-                    }
+            report = planning_report(message)
+            if report is not None:
+                record.tick_ms = tick_ms(report)
 
         steps = self.node.create_subscription(Float64MultiArray, STEP_TOPIC, on_step, EVERY_STEP)
         diagnostics = self.node.create_subscription(
@@ -194,9 +211,13 @@ class Supervisor:
         )
         try:
             for number in range(1, episodes + 1):
-                self._resume(timeout_s)
-                self.spin_until(lambda: len(record.returns) >= number or None, timeout_s)  # noqa: B023
-            self.spin_until(lambda: record.tick_ms or None, timeout_s)
+                self._resume(timeout_s, while_alive)
+                self.spin_until(
+                    lambda: len(record.returns) >= number or None,  # noqa: B023
+                    timeout_s,
+                    while_alive,
+                )
+            self.spin_until(lambda: record.tick_ms or None, timeout_s, while_alive)
         except TimeoutError:
             raise UserError(
                 f"{len(record.returns)} of {episodes} episodes ended, the next did not within "
@@ -207,11 +228,11 @@ class Supervisor:
             self.node.destroy_subscription(diagnostics)
         return record
 
-    def _resume(self, timeout_s: float) -> None:
+    def _resume(self, timeout_s: float, while_alive: Callable[[], None]) -> None:
         """Call until the bridge says that it runs: it does not while its steps would be lost."""
         until_s = time.monotonic() + timeout_s
         run = SetBool.Request(data=False)
-        while not self.call(SetBool, "gym_bridge/pause", run, timeout_s).success:
+        while not self.call(SetBool, "gym_bridge/pause", run, timeout_s, while_alive).success:
             if time.monotonic() > until_s:
                 raise TimeoutError
             self._executor.spin_once(timeout_sec=0.1)

@@ -7,7 +7,9 @@ It knows neither Gymnasium nor ROS: `planet_ros.training.loop` feeds it in one p
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,17 +21,23 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from planet_ros.bundle.export import BundleExporter
-from planet_ros.bundle.manifest import VECTOR_PART, Evaluation
+from planet_ros.bundle.manifest import Evaluation
 from planet_ros.bundle.runtime import Bundle, load_bundle
-from planet_ros.config import Settings
-from planet_ros.control.agent import BeliefModel
-from planet_ros.data import Episode, EpisodeStore, SequenceBatch, SequenceSampler
+from planet_ros.config import LearnerSettings
+from planet_ros.control.policy import BeliefModel
+from planet_ros.data import Episode, EpisodeStore, Replay, SequenceBatch, Signature
+from planet_ros.data.sampling import SequenceSampler
 from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
-from planet_ros.models import Ensemble, Rssm, Shapes, WorldModel
+from planet_ros.models import Ensemble, Rssm, WorldModel
 from planet_ros.models.contract import TorchBatch
-from planet_ros.training.checkpoint import load_checkpoint, save_checkpoint
-from planet_ros.training.memory import check_memory
+from planet_ros.training.checkpoint import (
+    STATE_FILE,
+    Checkpoint,
+    RunState,
+    load_tensors,
+    save_checkpoint,
+)
 from planet_ros.training.run import RunFolder
 from planet_ros.training.torch_model import TorchBeliefModel
 
@@ -44,65 +52,66 @@ class FitResult:
 
 
 class Learner:
-    """A model with its optimizer, its data and its folder."""
+    """A model with its optimizer and the experience that it learns from."""
 
     def __init__(
         self,
-        settings: Settings,
-        shapes: Shapes,
+        settings: LearnerSettings,
+        signature: Signature,
         run: RunFolder,
         *,
         environment: EnvironmentSpec | None,
-        command_period_s: float,
+        store: EpisodeStore | None = None,
     ) -> None:
-        """Make a learner, or continue the run that the folder holds.
+        """Make a learner with random weights; it writes nothing until it is told to.
 
         Args:
-            settings: All settings.
-            shapes: Sizes and bounds of the environment.
-            run: Folder of the run.
+            settings: Of learning.
+            signature: Of what is learned.
+            run: Folder of the run, for `export` and `save`.
             environment: Recorded in the bundle, so that it can be evaluated there again.
-            command_period_s: Seconds between two commands, recorded likewise.
+            store: Its episodes; None: none yet, and none on disk.
 
         Raises:
-            UserError: The checkpoint or the episodes do not fit the settings, or the episodes
-                may come to need more memory than there is.
+            UserError: The model cannot be made, or the episodes are of something else.
         """
-        check_memory(settings, shapes)
-        torch.set_num_threads(settings.training.threads)
+        training = settings.training
+        torch.set_num_threads(training.threads)
         torch.manual_seed(settings.seed)
         self.settings = settings
+        self.signature = signature
         self.run = run
         self._environment = environment
-        self._period = command_period_s
-        self._device = _device(settings.training.device)
-        self.model = make_model(settings, shapes).to(self._device)
+        self._device = _device(training.device)
+        self.model = make_model(settings, signature).to(self._device)
         self._optimizer = torch.optim.AdamW(
             self.model.parameters(),
-            lr=settings.training.learning_rate,
-            eps=settings.training.adam_epsilon,
-            weight_decay=settings.training.weight_decay,
+            lr=training.learning_rate,
+            eps=training.adam_epsilon,
+            weight_decay=training.weight_decay,
         )
         self._average = AveragedModel(
-            self.model, multi_avg_fn=_running_average(settings.training.weight_averaging)
+            self.model, multi_avg_fn=_running_average(training.weight_averaging)
         )
         self._rng = np.random.default_rng([settings.seed, _SAMPLING_STREAM])
-        self.store = EpisodeStore(
-            run.episodes,
-            capacity_steps=settings.data.capacity_steps,
-            capacity_bytes=settings.data.capacity_bytes,
-        )
-        if self.store.episodes:  # which are all alike
-            _check_parts(self.store.episodes[0], shapes, run.episodes)
+        self.store = EpisodeStore() if store is None else store
+        if self.store.newest is not None:  # they are all alike
+            signature.check(self.store.newest.layout, str(self.store.directory))
+        self._replay = Replay.of(self.store.episodes, training.sequence_length)
         self.environment_steps = 0
         self.decisions = 0
-        self.episodes = 0
         self.fits = 0
+        self.evaluation: Evaluation | None = None
+        """What the model as it is now is worth; None: nobody has looked."""
         self._judged_steps = 0
-        self._last_result: FitResult | None = None
+        self._one_step_error: float | None = None
+        self._horizon_error: float | None = None
         self._exporter: BundleExporter | None = None
-        if run.has_checkpoint:
-            self._resume()
+
+    @property
+    def episodes(self) -> int:
+        """Episodes so far, those that are no longer stored too."""
+        return self.store.next_number
 
     @property
     def _modules(self) -> dict[str, nn.Module]:
@@ -122,24 +131,59 @@ class Learner:
         """
         return None if self._device.type == "cpu" else TorchBeliefModel(self.averaged)
 
-    def _resume(self) -> None:
-        state = load_checkpoint(self.run.checkpoint, self._modules, self._optimizer)
-        self.environment_steps = state["environment_steps"]
-        self.decisions = state["decisions"]
-        self.episodes = state["episodes"]
-        self.fits = state["fits"]
-        self._rng.bit_generator.state = state["sampling"]
-        self._judged_steps = self.decisions
-
-    def add(self, episode: Episode) -> None:
-        """Keep an episode, on disk too.
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from where a checkpoint of the same settings was saved.
 
         Raises:
-            UserError: It does not have the shapes that the model was made for.
+            UserError: It was made for something else or with other settings, or is damaged.
         """
-        _check_parts(episode, self.model.shapes, "the new episode")
-        self.store.add(episode)
-        self.episodes += 1
+        path, state = self.run.checkpoint, checkpoint.state
+        self.signature.check(state.signature, str(path))
+        load_tensors(path, checkpoint.tensors, self._modules, self._optimizer)
+        try:
+            self._rng.bit_generator.state = state.sampling
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise UserError(f"{path / STATE_FILE}: sampling: {error!r}") from None
+        self.store.next_number = state.episodes
+        self.environment_steps = state.environment_steps
+        self.decisions = state.decisions
+        self.fits = state.fits
+        self.evaluation = state.evaluation
+        self._judged_steps = state.judged_steps
+        self._one_step_error = state.one_step_reward_error
+        self._horizon_error = state.horizon_reward_error
+
+    def save(self, metrics_bytes: int) -> None:
+        """Write the checkpoint, from which the run can be continued.
+
+        Args:
+            metrics_bytes: Length of the metrics that belong to it.
+        """
+        state = RunState(
+            signature=self.signature,
+            environment_steps=self.environment_steps,
+            decisions=self.decisions,
+            episodes=self.episodes,
+            fits=self.fits,
+            judged_steps=self._judged_steps,
+            one_step_reward_error=self._one_step_error,
+            horizon_reward_error=self._horizon_error,
+            evaluation=self.evaluation,
+            metrics_bytes=metrics_bytes,
+            sampling=dict(self._rng.bit_generator.state),
+        )
+        save_checkpoint(self.run.checkpoint, self._modules, self._optimizer, state)
+
+    def add(self, episode: Episode) -> None:
+        """Keep an episode; the store's `write` makes it last.
+
+        Raises:
+            UserError: It does not have the layout that the model was made for.
+        """
+        self.signature.check(episode.layout, "the new episode")
+        gone = self.store.add(episode)
+        self._replay.append(episode)
+        self._replay.drop_first(gone)
         self.environment_steps += episode.environment_steps
         self.decisions += len(episode)
 
@@ -150,22 +194,56 @@ class Learner:
     ) -> FitResult:
         """Fit the model to all that is stored, and to the episode under way.
 
+        Whatever is raised, the learner is then what it was before.
+
         Args:
             ongoing: Steps of an unfinished episode, not yet stored.
             progress: Called with the updates done and in all; may raise to stop early.
 
         Raises:
-            UserError: No episode is as long as a sequence, or the loss is no longer finite; the
-                model is then what it was before.
+            UserError: No episode is as long as a sequence, or the loss is no longer finite.
         """
-        training = self.settings.training
-        episodes = [*self.store.episodes, *([ongoing] if ongoing else [])]
+        self._replay.follow(ongoing)
+        sampler = self._replay.sampler()
+        newest = self.store.newest if ongoing is None else ongoing
+        assert newest is not None  # the sampler has found a sequence in it
+        with self._all_or_nothing():
+            taken = self.decisions + len(ongoing or ())
+            fresh, self._judged_steps = taken - self._judged_steps, taken
+            one_step, horizon = self._errors_on_unseen(newest, fresh)
+            self.model.fit_normalization(self._replay.statistics())
+            means = self._descend(sampler, progress)
+        self.fits += 1
+        self.evaluation = None
+        self._one_step_error, self._horizon_error = one_step, horizon
+        return FitResult(means, one_step, horizon)
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Put weights, optimizer and random numbers back where they were if anything is raised."""
         states: tuple[Any, ...] = (*self._modules.values(), self._optimizer)
         before = copy.deepcopy([one.state_dict() for one in states])
-        taken = self.decisions + len(ongoing or ())
-        one_step, horizon = self._errors_on_unseen(episodes, taken)
-        self.model.fit_normalization(episodes)
-        sampler = SequenceSampler(episodes, training.sequence_length)
+        sampling, random = self._rng.bit_generator.state, torch.get_rng_state()
+        judged = self._judged_steps
+        try:
+            yield
+        except BaseException:  # Ctrl-C too
+            for one, state in zip(states, before, strict=True):
+                one.load_state_dict(state)
+            self._rng.bit_generator.state = sampling
+            torch.set_rng_state(random)
+            self._judged_steps = judged
+            raise
+
+    def _descend(
+        self, sampler: SequenceSampler, progress: Callable[[int, int], None]
+    ) -> dict[str, float]:
+        """Update the weights as often as is set; give the mean of each metric.
+
+        Raises:
+            UserError: The loss or a weight is no longer finite.
+        """
+        training = self.settings.training
         batch_shape = self.model.batch_dimensions(training.batch_size)
         sums: dict[str, torch.Tensor] = {}
         for update in range(training.updates):
@@ -184,16 +262,12 @@ class Learner:
         means = {name: float(value) / training.updates for name, value in sums.items()}
         weights_finite = all(bool(weight.isfinite().all()) for weight in self.model.parameters())
         if not (weights_finite and all(np.isfinite(list(means.values())))):
-            for one, state in zip(states, before, strict=True):
-                one.load_state_dict(state)
             raise UserError(
                 f"training: the fit diverged, with a loss of {means}; a smaller "
                 f"training.learning_rate than {training.learning_rate:g} or a "
                 "training.gradient_clip such as 10 usually helps"
             )
-        self.fits += 1
-        self._last_result = FitResult(means, one_step, horizon)
-        return self._last_result
+        return means
 
     def _mixed_precision(self) -> torch.autocast:
         return torch.autocast(
@@ -207,45 +281,39 @@ class Learner:
             return torch.from_numpy(values).to(self._device)
 
         return TorchBatch(
-            tensor(batch.observation),
+            {name: tensor(values) for name, values in batch.observation.items()},
             tensor(batch.action),
             tensor(batch.reward),
             tensor(batch.continues),
             tensor(batch.mask),
-            {name: tensor(frames) for name, frames in batch.images.items()},
         )
 
-    def _errors_on_unseen(
-        self, episodes: Sequence[Episode], taken: int
-    ) -> tuple[float | None, float | None]:
-        """Root mean square error of the reward over the steps added since the last fit."""
-        fresh, self._judged_steps = taken - self._judged_steps, taken
+    def _errors_on_unseen(self, newest: Episode, fresh: int) -> tuple[float | None, float | None]:
+        """Root mean square error of the reward over the steps added since the last fit.
+
+        Args:
+            newest: Episode in which they are, or the last of them.
+            fresh: How many there are.
+
+        Returns:
+            That of the next step, and that of all steps over the horizon; None where there is no
+            model yet, or less to compare it with than a horizon.
+        """
         horizon = self.settings.planner.horizon
-        newest = episodes[-1]
         if self.fits == 0 or fresh < horizon or len(newest) < horizon:
             return None, None
         # Starts spread evenly over the newest steps; the belief is filtered up to each of them.
-        first = max(0, len(newest) - fresh)
-        starts = set(np.linspace(first, len(newest) - horizon, 20).astype(int))
-        model, errors = self.averaged, []
-        observations = torch.from_numpy(newest.observation).to(self._device)
-        images = {
-            name: torch.from_numpy(frames).to(self._device)
-            for name, frames in newest.images.items()
-        }
+        first, last = max(0, len(newest) - fresh), len(newest) - horizon
+        starts = set(np.linspace(first, last, 20).astype(int))
         actions = torch.from_numpy(newest.action).to(self._device)
-        belief = model.initial_belief().to(self._device)
-        action = torch.from_numpy((model.shapes.low + model.shapes.high) / 2).to(self._device)
+        errors = []
         with torch.no_grad():
-            for start in range(max(starts) + 1):
-                seen = {name: frames[start] for name, frames in images.items()}
-                belief = model.observe(belief, action, observations[start], seen)
-                action = actions[start]
-                if start in starts and start >= first:
-                    rewards = model.imagine(belief, actions[None, start : start + horizon])[0][0]
-                    errors.append(rewards.cpu().numpy() - newest.reward[start : start + horizon])
-        if not errors:
-            return None, None
+            beliefs = self.averaged.filtered(newest)
+            for start, belief in enumerate(itertools.islice(beliefs, last + 1)):
+                if start in starts:
+                    steps = slice(start, start + horizon)
+                    rewards = self.averaged.imagine(belief, actions[None, steps]).rewards[0]
+                    errors.append(rewards.cpu().numpy() - newest.reward[steps])
         square = np.square(errors)
         return float(np.sqrt(square[:, 0].mean())), float(np.sqrt(square.mean()))
 
@@ -253,7 +321,7 @@ class Learner:
         """Write the bundle of the model as it is now, and load it as a controller would.
 
         Args:
-            evaluation: What is known of its worth.
+            evaluation: What is known of its worth; by default what the learner knows.
             path: Folder of the bundle; the run's own by default.
         """
         path = path or self.run.bundle
@@ -261,52 +329,26 @@ class Learner:
             # Traced on the processor, where the graphs will run; the weights are copied.
             self._exporter = BundleExporter(self.averaged.cpu(), self.settings.planner.horizon)
             self._average.to(self._device)
-        self._exporter.export(path, self._about(evaluation or Evaluation()))
+        self._exporter.export(path, self._about(evaluation or self.evaluation or Evaluation()))
         return load_bundle(path)
 
     def _about(self, evaluation: Evaluation) -> dict[str, Any]:
-        shapes, environment, result = self.model.shapes, self._environment, self._last_result
         errors = {
-            "one_step_reward_error": result.one_step_reward_error if result else None,
-            "horizon_reward_error": result.horizon_reward_error if result else None,
+            "one_step_reward_error": self._one_step_error,
+            "horizon_reward_error": self._horizon_error,
         }
         return {
             "model_kind": self.settings.world_model.kind,
             "horizon": self.settings.planner.horizon,
-            "control_period_s": self._period,
-            "observation": _observation_parts(shapes),
-            "action": [
-                {"name": f"action_{index}", "low": float(low), "high": float(high)}
-                for index, (low, high) in enumerate(zip(shapes.low, shapes.high, strict=True))
-            ],
+            "signature": self.signature,
             "planner": self.settings.planner,
-            "environment": None if environment is None else asdict(environment),
+            "environment": None if self._environment is None else asdict(self._environment),
             "environment_steps": self.environment_steps,
             "decisions": self.decisions,
             "episodes": self.episodes,
             "seed": self.settings.seed,
             "evaluation": evaluation.model_copy(update=errors),
         }
-
-    def save(self) -> None:
-        """Write the checkpoint, from which the run can be continued."""
-        save_checkpoint(
-            self.run.checkpoint,
-            self._modules,
-            self._optimizer,
-            {
-                "environment_steps": self.environment_steps,
-                "decisions": self.decisions,
-                "episodes": self.episodes,
-                "fits": self.fits,
-                "sampling": self._rng.bit_generator.state,
-                "observation_size": self.model.shapes.observation,
-                "images": self.model.shapes.images,
-                "low": self.model.shapes.low.tolist(),
-                "high": self.model.shapes.high.tolist(),
-                "control_period_s": self._period,
-            },
-        )
 
 
 _SAMPLING_STREAM = 1  # apart from those of random actions (0) and of exploration (3)
@@ -334,44 +376,11 @@ def _running_average(
     return update
 
 
-def _check_parts(episode: Episode, shapes: Shapes, name: Path | str) -> None:
-    """See that an episode holds what the model is to learn.
-
-    Raises:
-        UserError: A part is missing or of another size.
-    """
-    found: dict[str, Any] = {
-        "numbers of observation": episode.observation.shape[1],
-        "numbers of action": episode.action.shape[1],
-        "images": {part: frames.shape[1:] for part, frames in episode.images.items()},
-    }
-    expected: dict[str, Any] = {
-        "numbers of observation": shapes.observation,
-        "numbers of action": shapes.action,
-        "images": dict(shapes.images),
-    }
-    for part, value in expected.items():
-        if found[part] != value:
-            raise UserError(
-                f"{name}: found {part}: {found[part]}, expected {value} as the environment has it; "
-                "learn from episodes of the same environment and wrappers, in a folder of their own"
-            )
-
-
-def _observation_parts(shapes: Shapes) -> list[dict[str, Any]]:
-    vector = {"name": VECTOR_PART, "shape": [shapes.observation]}
-    images = (
-        {"name": name, "shape": list(shape), "dtype": "uint8"}
-        for name, shape in shapes.images.items()
-    )
-    return [*([vector] if shapes.observation else []), *images]
-
-
-def make_model(settings: Settings, shapes: Shapes) -> WorldModel:
+def make_model(settings: LearnerSettings, signature: Signature) -> WorldModel:
     """The world model that settings describe."""
     if settings.world_model.kind == "rssm":
-        return Rssm(shapes, settings.rssm, settings.world_model.predict_continue)
-    return Ensemble(shapes, settings.world_model)
+        return Rssm(signature, settings.rssm, settings.world_model.predict_continue)
+    return Ensemble(signature, settings.world_model)
 
 
 def _device(name: str) -> torch.device:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import os
 
-from planet_ros.config import Settings
+from planet_ros.config import LearnerSettings
+from planet_ros.data import Signature
 from planet_ros.errors import UserError
-from planet_ros.models import Shapes
+
+_REPLAY_COPIES = 3
+"""Of what the replay holds, while an array that is full moves to one twice as long."""
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def check_memory(settings: Settings, shapes: Shapes) -> None:
+def check_memory(settings: LearnerSettings, signature: Signature) -> None:
     """Refuse a run whose episodes, or whose batch of images, will not fit into memory.
 
     Raises:
@@ -20,16 +23,18 @@ def check_memory(settings: Settings, shapes: Shapes) -> None:
     """
     free = _free_bytes()
     data, training = settings.data, settings.training
-    step = _bytes_of_a_step(shapes)
-    steps = min(data.capacity_steps, training.steps)
-    episodes = min(steps * step, data.capacity_bytes)
-    pixels = sum(math.prod(shape) for shape in shapes.images.values())
+    pixels = sum(math.prod(shape) for shape in signature.images.values())
+    numbers = 4 * (signature.vector_size + signature.actions)
+    step = numbers + 8 + pixels
+    steps = min(data.capacity_steps, training.steps, max(1, math.ceil(data.capacity_bytes / step)))
+    # Beside the episodes there is the replay: numbers, reward, mask and continuation of each step.
+    experience = steps * (step + _REPLAY_COPIES * (numbers + 3 * 4))
     # As uint8, as numbers, decoded, and the gradient of these: a lower bound.
     batch = training.batch_size * (training.sequence_length + 1) * pixels * (1 + 3 * 4)
-    if episodes + batch > free:
+    if experience + batch > free:
         raise UserError(
             f"data.capacity_bytes: {steps} steps of {text_of_bytes(step)} may take "
-            f"{text_of_bytes(episodes)}, and a batch {text_of_bytes(batch)}, but only "
+            f"{text_of_bytes(experience)}, and a batch {text_of_bytes(batch)}, but only "
             f"{text_of_bytes(free)} of memory are free; lower data.capacity_bytes (now "
             f"{data.capacity_bytes}), data.capacity_steps ({data.capacity_steps}), "
             f"training.batch_size ({training.batch_size}) or the size of the images"
@@ -42,11 +47,6 @@ def text_of_bytes(count: float) -> str:
     while count >= 1000 and power < len(_UNITS) - 1:
         count, power = count / 1000, power + 1
     return f"{count:.3g} {_UNITS[power]}"
-
-
-def _bytes_of_a_step(shapes: Shapes) -> int:
-    numbers = 4 * (shapes.observation + shapes.action) + 8
-    return numbers + sum(math.prod(shape) for shape in shapes.images.values())
 
 
 def _free_bytes() -> int:

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from planet_ros.config import Settings, save_settings
+from planet_ros.config import LearnerSettings, save_settings
 from planet_ros.errors import UserError
+from planet_ros.files import mend
 
 
 class RunFolder:
@@ -22,7 +23,7 @@ class RunFolder:
         """Make the folder, or open it again; it becomes a run's with `save_settings`.
 
         Raises:
-            UserError: It holds a run and `resume` is not set, or is a file.
+            UserError: It holds a run and `resume` is not set, holds a part of one, or is a file.
         """
         run = cls(path)
         if path.exists() and not path.is_dir():
@@ -32,10 +33,24 @@ class RunFolder:
                 f"{path}: already holds a run; add --resume (training.resume) to continue it, or "
                 "choose another folder with --output (training.output)"
             )
+        if resume:
+            mend(run.checkpoint)
+        holds_episodes = next(run.episodes.glob("episode-*.npz"), None) is not None
+        if not run.settings_file.exists() and (holds_episodes or run.has_checkpoint):
+            raise UserError(
+                f"{path}: found {'episodes' if holds_episodes else 'a checkpoint'}, but no "
+                f"{run.settings_file.name}; nothing of it is overwritten: put the settings back to "
+                "continue that run, or choose another folder with --output (training.output)"
+            )
+        if holds_episodes and not run.has_checkpoint:
+            raise UserError(
+                f"{path}: found episodes, but no checkpoint to continue from; choose another "
+                "folder with --output (training.output)"
+            )
         path.mkdir(parents=True, exist_ok=True)
         return run
 
-    def save_settings(self, settings: Settings) -> None:
+    def save_settings(self, settings: LearnerSettings) -> None:
         """Write the settings down."""
         save_settings(settings, self.settings_file)
 
@@ -46,7 +61,7 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """Weights, optimizer and random state."""
+        """Weights, optimizer, random state and counters."""
         return self.path / "checkpoint"
 
     @property
@@ -74,17 +89,12 @@ class RunFolder:
         """The learning curves."""
         return self.path / "learning_curves.png"
 
-    def log(self, record: dict[str, Any]) -> None:
-        """Append a line to the metrics."""
-        with self.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-
     def metrics(self) -> list[dict[str, Any]]:
         """Every whole line of the metrics."""
         if not self.metrics_file.exists():
             return []
         records = []
-        for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
+        for line in self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 records.append(json.loads(line))
             except ValueError:  # cut short when the machine went down

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,30 +17,19 @@ from numpy.typing import NDArray
 
 from planet_ros.bundle.manifest import Evaluation
 from planet_ros.bundle.runtime import Bundle
-from planet_ros.config import Settings
-from planet_ros.data import Episode, EpisodeBuilder, Step
-from planet_ros.environments import Environment, EnvironmentSpec
-from planet_ros.errors import UserError
-from planet_ros.models import Shapes
-from planet_ros.planning.noise import colored_noise
+from planet_ros.config import LearnerSettings
+from planet_ros.control.exploration import RandomPolicy
+from planet_ros.data import Episode, EpisodeBuilder, EpisodeStore, Signature, Step
+from planet_ros.environments import EnvironmentSpec
+from planet_ros.training.checkpoint import read_checkpoint
+from planet_ros.training.commit import Journal
 from planet_ros.training.learner import FitResult, Learner
-from planet_ros.training.memory import text_of_bytes
-from planet_ros.report.curves import plot_learning_curves
+from planet_ros.training.memory import check_memory, text_of_bytes
 from planet_ros.training.run import RunFolder
 
-_ACTION_STREAM = 0
-"""Random actions come from ``default_rng([seed, stream, episode, index])``, so that a run that is
-resumed, or whose steps come over a network, draws the same ones."""
-
-_NOISE_STEPS = 1000
-"""Length of an episode's coloured noise, which then repeats."""
-
-
-def shapes_of(environment: Environment) -> Shapes:
-    """What a model needs to know of an environment."""
-    return Shapes(
-        environment.observation_size, environment.low, environment.high, environment.images
-    )
+COMMIT_AFTER_S = 2.0
+"""An episode after which nothing was learned is made durable by the next commit; at the latest
+with the first one to end this long after the last commit."""
 
 
 class Session:
@@ -47,42 +37,55 @@ class Session:
 
     def __init__(
         self,
-        settings: Settings,
-        shapes: Shapes,
+        settings: LearnerSettings,
+        signature: Signature,
         *,
         environment: EnvironmentSpec | None,
-        command_period_s: float,
         say: Callable[[str], None],
     ) -> None:
         """Start a run, or continue the one in the output folder.
 
         Args:
-            settings: All settings.
-            shapes: Sizes and bounds of the environment.
+            settings: Of learning.
+            signature: Of the environment; its period gives way to ``training.command_period_s``.
             environment: Recorded in the bundle.
-            command_period_s: Seconds between two commands, recorded likewise.
             say: Takes a line on what happened, for a person.
 
         Raises:
-            UserError: The output folder holds a run, or one that does not fit the settings.
+            UserError: The output folder holds a run, or one that does not fit the settings, or
+                there may come to be more experience than there is memory.
         """
+        check_memory(settings, signature)
         self.settings = settings
         training = settings.training
+        period_s = training.command_period_s or signature.period_s
+        self._signature = replace(signature, period_s=period_s)
         self.run = RunFolder.start(Path(training.output), resume=training.resume)
-        self.learner = Learner(
-            settings,
-            shapes,
-            self.run,
-            environment=environment,
-            command_period_s=training.command_period_s or command_period_s,
+        saved = read_checkpoint(self.run.checkpoint) if self.run.has_checkpoint else None
+        store = EpisodeStore(
+            self.run.episodes,
+            capacity_steps=settings.data.capacity_steps,
+            capacity_bytes=settings.data.capacity_bytes,
+            next_number=0 if saved is None else saved.state.episodes,
         )
+        self.learner = Learner(
+            settings, self._signature, self.run, environment=environment, store=store
+        )
+        if saved is not None:
+            self.learner.restore(saved)
         # Only now, when they are known to fit: settings that do not must not replace those that do.
         self.run.save_settings(settings)
-        self._shapes = shapes
+        self._journal = Journal(self.run, store)
+        self._journal.go_back(0 if saved is None else saved.state.metrics_bytes)
+        self._learned_since_commit = False
         self._say = say
         self._builder = EpisodeBuilder()
-        self._noise: tuple[int, NDArray[np.floating]] | None = None
+        self._random_policy = RandomPolicy(
+            self._signature, seed=settings.seed, beta=training.random_noise_beta
+        )
         self._random_episode = self.random
+        if saved is None:
+            self._commit()
 
     @property
     def steps(self) -> int:
@@ -104,18 +107,14 @@ class Session:
         """Steps that were taken but never arrived."""
         return self._builder.missing_steps
 
+    @property
+    def evaluated(self) -> bool:
+        """Whether it is known, and recorded, what the model as it is now is worth."""
+        return self.learner.evaluation is not None
+
     def random_action(self, episode: int, index: int) -> NDArray[np.float32]:
-        """The random action (A,) of a step: uniform, or a part of the episode's coloured noise."""
-        low, high, seed = self._shapes.low, self._shapes.high, self.settings.seed
-        beta = self.settings.training.random_noise_beta
-        if beta == 0:
-            rng = np.random.default_rng([seed, _ACTION_STREAM, episode, index])
-            return rng.uniform(low, high).astype(np.float32)
-        if self._noise is None or self._noise[0] != episode:
-            rng = np.random.default_rng([seed, _ACTION_STREAM, episode])
-            self._noise = episode, colored_noise(beta, (1, _NOISE_STEPS, len(low)), rng)[0]
-        noise = self._noise[1][index % _NOISE_STEPS]
-        return np.clip((low + high) / 2 + (high - low) / 2 * noise, low, high).astype(np.float32)
+        """The random action (A,) of a step; see `RandomPolicy`."""
+        return self._random_policy.action(episode, index)
 
     def add(self, step: Step) -> bool:
         """Take in a step.
@@ -124,10 +123,9 @@ class Session:
             Whether a fit is due.
 
         Raises:
-            UserError: Its observation, an image or its action has another size than the
-                environment's.
+            UserError: Its observation or action is not what the signature says.
         """
-        self._check(step)
+        self._signature.check(step.layout, "step")
         training = self.settings.training
         episode = self._builder.add(step)
         if episode is not None:
@@ -136,10 +134,8 @@ class Session:
             self._random_episode = self.random
         if self.finished:
             self._keep_cut()
-        if step.index == 0:
-            return False
         pauses = training.pauses_at(self.steps, step.environment_steps, step.last) or self.finished
-        return pauses and self._experienced
+        return self._fits_or_commits(step.index > 0 and pauses, kept=episode is not None)
 
     def lose(self, step: Step) -> bool:
         """Cut the episode before a step whose images never arrived.
@@ -147,11 +143,27 @@ class Session:
         Returns:
             Whether a fit is due.
         """
-        self._keep_cut()
+        kept = self._keep_cut()
         if step.index == 0:
             self._random_episode = self.random
         # The step counts for nothing, but an episode that ends with it does end.
-        return self.settings.training.pauses_at(self.steps, 0, step.last) and self._experienced
+        return self._fits_or_commits(
+            self.settings.training.pauses_at(self.steps, 0, step.last), kept=kept
+        )
+
+    def _fits_or_commits(self, pauses: bool, *, kept: bool) -> bool:
+        """Whether a fit is due; if not, an episode that was kept is made durable now and then."""
+        fits = pauses and self._experienced
+        if kept and not fits and (self._learned_since_commit or self._is_commit_due()):
+            self._commit()
+        return fits
+
+    def _is_commit_due(self) -> bool:
+        return self._journal.age_s > COMMIT_AFTER_S
+
+    def _commit(self) -> None:
+        self._journal.commit(self.learner.save)
+        self._learned_since_commit = False
 
     @property
     def _experienced(self) -> bool:
@@ -159,35 +171,29 @@ class Session:
         training = self.settings.training
         return self.steps >= min(training.random_steps, training.steps)
 
-    def _check(self, step: Step) -> None:
-        for name, found, expected in (
-            ("observation", len(step.observation), self._shapes.observation),
-            ("action", len(step.action), self._shapes.action),
-        ):
-            if found != expected:
-                raise UserError(f"step: found {found} numbers of {name}, expected {expected}")
-        images = {name: image.shape for name, image in step.images.items()}
-        if images != self._shapes.images:
-            raise UserError(f"step: found the images {images}, expected {self._shapes.images}")
-
     def fit(self, progress: Callable[[int, int], None] = lambda done, total: None) -> Bundle:
-        """Fit the model to all steps so far, export it and save a checkpoint.
+        """Fit the model to all steps so far and export it; between two episodes all is saved.
+
+        In the middle of an episode nothing is: what a process that is killed there did since the
+        episode's start can only happen again from its start, in the same way, fits and all.
 
         Args:
             progress: Called with the updates done and in all; may raise to stop early.
         """
         began = time.monotonic()
         result = self.learner.fit(self._builder.snapshot(), progress)
-        bundle = self.learner.export()
-        self.learner.save()
+        self._learned_since_commit = True
         self._record_fit(result, time.monotonic() - began)
+        bundle = self.learner.export()
+        if len(self._builder) == 0:
+            self._commit()
         return bundle
 
     def recent_evaluation(self, episodes: int = 5) -> Evaluation | None:
         """What the newest whole episodes with planned actions were worth; None without any."""
         returns = [
             record["return"]
-            for record in self.run.metrics()
+            for record in self._journal.records()
             if record["kind"] == "episode"
             and not record["random"]
             and (record["terminated"] or record["truncated"])
@@ -211,28 +217,33 @@ class Session:
             The bundle, where there is a model.
         """
         self._keep_cut()
-        bundle = None if self.random else self.learner.export(evaluation)
         if evaluation is not None:
-            self.run.log(
-                {
-                    "kind": "evaluation",
-                    "environment_steps": self.steps,
-                    **evaluation.model_dump(exclude_none=True),
-                }
-            )
-        self.learner.save()
-        plot_learning_curves(self.run)
+            self._record_evaluation(evaluation)
+        bundle = None if self.random else self.learner.export()
+        self._commit()
         return bundle
 
-    def _keep_cut(self) -> None:
+    def _keep_cut(self) -> bool:
+        """Keep the episode under way as it is; give whether there was one."""
         cut = self._builder.take()
         if cut is not None:
             self._keep(cut)
+        return cut is not None
+
+    def _record_evaluation(self, evaluation: Evaluation) -> None:
+        self.learner.evaluation = evaluation
+        self._journal.record(
+            {
+                "kind": "evaluation",
+                "environment_steps": self.steps,
+                **evaluation.model_dump(exclude_none=True),
+            }
+        )
 
     def _keep(self, episode: Episode) -> None:
         self.learner.add(episode)
         random = self._random_episode
-        self.run.log(
+        self._journal.record(
             {
                 "kind": "episode",
                 "episode": self.learner.episodes - 1,
@@ -250,7 +261,7 @@ class Session:
         )
 
     def _record_fit(self, result: FitResult, seconds: float) -> None:
-        self.run.log(
+        self._journal.record(
             {
                 "kind": "fit",
                 "fit": self.learner.fits,

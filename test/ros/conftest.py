@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from nodes import IMAGE_MODEL, PICTURE, PICTURE_AND_POSITION, Ros
 
+from planet_ros.supervision.processes import own_domain
 from planet_ros.supervision.supervisor import Supervisor
 
 _domains = itertools.count(os.getpid())
@@ -19,8 +20,8 @@ _domains = itertools.count(os.getpid())
 @pytest.fixture
 def ros(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ros]:
     """A domain of its own; all processes are gone afterwards."""
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(1 + next(_domains) % 100))
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    for name, value in own_domain(1 + next(_domains) % 100).items():
+        monkeypatch.setenv(name, value)
     with Supervisor() as supervisor:
         domain = Ros(supervisor, tmp_path)
         try:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,15 +17,12 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64MultiArray
 
+from planet_ros.ros.topics import EVERY_STEP
+from planet_ros.supervision import processes
 from planet_ros.supervision.supervisor import Supervisor
-from planet_ros.ros.messages import EVERY_STEP
 
 TEST_FOLDER = Path(__file__).resolve().parents[1]
-MODULES = {
-    "gym_bridge": "sim_bridge.gym_bridge",
-    "controller": "planet_ros.ros.controller_node",
-    "trainer": "planet_ros.ros.trainer_node",
-}
+MODULES = processes.NODES
 ENVIRONMENT = {"env_id": "PlanetRosTest/PointMass-v0", "env_modules": ["tiny_environments"]}
 PICTURE = {**ENVIRONMENT, "env_id": "PlanetRosTest/Picture-v0"}
 PICTURE_AND_POSITION = {**ENVIRONMENT, "env_id": "PlanetRosTest/PictureAndPosition-v0"}
@@ -43,46 +37,17 @@ IMAGE_MODEL: dict[str, Any] = {
 """A small model of pictures."""
 
 
-class NodeProcess:
-    """A node, and what it printed."""
+class NodeProcess(processes.NodeProcess):
+    """A node that finds the tests' environments, and what it printed."""
 
     def __init__(self, name: str, parameters: dict[str, Any], log: Path) -> None:
-        command = [sys.executable, "-m", MODULES[name], "--ros-args"]
-        for key, value in parameters.items():
-            command += ["-p", f"{key}:={json.dumps(value)}"]
-        self._log = log
-        with log.open("wb") as file:
-            self._process = subprocess.Popen(
-                command,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": str(TEST_FOLDER), "PYTHONFAULTHANDLER": "1"},
-            )
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def output(self) -> str:
-        return self._log.read_text(encoding="utf-8", errors="replace")
-
-    def poll(self) -> int | None:
-        return self._process.poll()
-
-    def send(self, number: int) -> None:
-        self._process.send_signal(number)
+        path = os.pathsep.join([str(TEST_FOLDER), str(TEST_FOLDER.parent)])
+        super().__init__(name, parameters, log=log, environment={"PYTHONPATH": path})
+        self.log = log
 
     def end(self, number: int = signal.SIGINT, timeout_s: float = 30) -> int:
         """Send a signal, if it still runs, and give the exit code."""
-        if self._process.poll() is None:
-            self._process.send_signal(number)
-        try:
-            return self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self._process.send_signal(signal.SIGABRT)  # it says where it was
-            self._process.wait()
-            raise AssertionError(f"did not end by signal {number}:\n{self.output}") from None
+        return super().end(number, timeout_s)
 
 
 class Ros:
@@ -135,7 +100,7 @@ class Ros:
         try:
             yield
         except TimeoutError:
-            logs = "\n".join(f"--- {p._log.name}\n{p.output}" for p in self._processes)
+            logs = "\n".join(f"--- {p.log.name}\n{p.output}" for p in self._processes)
             pytest.fail(f"timed out; the nodes said:\n{logs}")
 
     def close(self) -> None:

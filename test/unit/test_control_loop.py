@@ -801,8 +801,8 @@ def test_no_observation_is_answered_twice_and_the_newest_always_is(
         command = rig.finish()
         assert command is not None
         assert command.stamp_ns == under_way
-        assert (rig.bundle.manifest.low <= command.action).all()
-        assert (command.action <= rig.bundle.manifest.high).all()
+        assert (rig.bundle.manifest.signature.low <= command.action).all()
+        assert (command.action <= rig.bundle.manifest.signature.high).all()
         answered.append(command.stamp_ns)
         under_way = newest.stamp_ns if newest.stamp_ns != command.stamp_ns else None
 

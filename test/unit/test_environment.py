@@ -10,8 +10,10 @@ import gymnasium
 import numpy as np
 import pytest
 import tiny_environments
+from numpy.typing import NDArray
 
 from planet_ros.config import settings_from
+from planet_ros.data import ObservationPart, Step
 from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
 
@@ -69,7 +71,7 @@ def test_argument_that_the_environment_itself_refuses_is_an_error() -> None:
 
 
 def test_environment_without_rendering_can_be_learned() -> None:
-    assert environment("OneAction").reset(seed=0).observation.shape == (2,)
+    assert vector(environment("OneAction").reset(seed=0)).shape == (2,)
 
 
 def test_arguments_reach_the_environment() -> None:
@@ -86,7 +88,7 @@ def test_module_of_the_users_own_is_imported_before_the_environment_is_made(
     values = {"env_id": "PlanetRosTest/OfMyOwn-v0", "env_modules": ["module_of_my_own"]}
     try:
         made = Environment(EnvironmentSpec.of(settings_from(values)))
-        assert made.reset(seed=0).observation.shape == (2,)
+        assert vector(made.reset(seed=0)).shape == (2,)
     finally:
         gymnasium.registry.pop("PlanetRosTest/OfMyOwn-v0", None)
         sys.modules.pop("module_of_my_own", None)
@@ -106,7 +108,7 @@ def test_wrappers_are_applied_in_order_inside_first() -> None:
             'gymnasium.wrappers:TimeLimit {"max_episode_steps": 2}',
         ),
     )
-    assert made.observation_size == 2
+    assert made.signature.vector_size == 2
     made.reset(seed=0)
     assert [made.step(np.zeros(2)).truncated for _ in range(2)] == [False, True]
 
@@ -116,8 +118,8 @@ def test_wrapper_can_give_bounds_to_actions() -> None:
         "WideActions",
         wrappers=('gymnasium.wrappers:RescaleAction {"min_action": -2, "max_action": 4}',),
     )
-    np.testing.assert_array_equal(made.low, [-2, -2])
-    np.testing.assert_array_equal(made.high, [4, 4])
+    np.testing.assert_array_equal(made.signature.low, [-2, -2])
+    np.testing.assert_array_equal(made.signature.high, [4, 4])
 
 
 @pytest.mark.parametrize(
@@ -141,27 +143,28 @@ def test_wrapper_that_cannot_be_applied_is_refused(text: str, reason: str) -> No
 class TestObservation:
     def test_vectors_of_a_dictionary_become_one(self) -> None:
         made = environment("DictObservation")
-        assert (made.observation_size, made.images) == (2, {})
-        plain = environment("PointMass").reset(seed=3).observation
-        np.testing.assert_array_equal(made.reset(seed=3).observation, plain)
+        plain = environment("PointMass")
+        assert made.signature.layout == plain.signature.layout
+        np.testing.assert_array_equal(vector(made.reset(seed=3)), vector(plain.reset(seed=3)))
 
     @pytest.mark.parametrize("channels", [1, 3])
     def test_an_image_alone_is_called_image(self, channels: int) -> None:
         made = environment("Picture", kwargs={"channels": channels})
-        assert (made.observation_size, made.images) == (0, {"image": (8, 8, channels)})
+        (image,) = made.signature.observation
+        assert image == ObservationPart("image", (8, 8, channels), "image", "uint8")
         for take in (lambda: made.reset(seed=3), lambda: made.step(np.ones(2))):
             step = take()
-            assert step.observation.shape == (0,)
-            assert step.images["image"].shape == (8, 8, channels)
-            np.testing.assert_array_equal(step.images["image"], tiny(made).picture())
+            assert step.observation.keys() == {"image"}
+            np.testing.assert_array_equal(step.observation["image"], tiny(made).picture())
 
     def test_images_of_a_dictionary_keep_their_names_beside_the_vector(self) -> None:
         made = environment("PictureAndPosition", kwargs={"name": "eye"})
-        assert (made.observation_size, made.images) == (2, {"eye": (8, 8, 1)})
+        assert (made.signature.vector_size, made.signature.images) == (2, {"eye": (8, 8, 1)})
         step = made.reset(seed=3)
-        plain = environment("PointMass").reset(seed=3).observation
-        np.testing.assert_array_equal(step.observation, plain)
-        np.testing.assert_array_equal(step.images["eye"], tiny(made).picture())
+        assert step.observation.keys() == {"observation", "eye"}
+        plain = environment("PointMass").reset(seed=3)
+        np.testing.assert_array_equal(vector(step), vector(plain))
+        np.testing.assert_array_equal(step.observation["eye"], tiny(made).picture())
 
     def test_an_image_is_not_called_what_the_vector_is(self) -> None:
         kwargs = {"name": "observation"}
@@ -176,14 +179,158 @@ class TestObservation:
         made = environment("Picture")
         made.reset(seed=0)
         monkeypatch.setattr(tiny(made), "picture", lambda: np.zeros((8, 4, 1), np.uint8))
-        with pytest.raises(
-            UserError, match=r"found image of shape \(8, 4, 1\) at step 1 .*8, 8, 1"
-        ):
+        with pytest.raises(UserError) as caught:
+            made.step(np.zeros(2))
+        assert "PlanetRosTest/Picture-v0: step 1 of the episode: found 'image'" in str(caught.value)
+        assert "uint8 [8, 4, 1], expected 'image' of uint8 [8, 8, 1]" in str(caught.value)
+
+    @pytest.mark.filterwarnings("ignore:.*:UserWarning:gymnasium")
+    def test_a_vector_of_another_length_than_promised_is_an_error(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = environment("PointMass")
+        made.reset(seed=0)
+        monkeypatch.setattr(tiny(made), "observation", lambda: np.zeros(3, np.float32))
+        with pytest.raises(UserError, match=r"float32 \[3\], expected 'observation' of float32"):
             made.step(np.zeros(2))
 
 
 def tiny(made: Environment) -> Any:
     return made.gym.unwrapped
+
+
+def vector(step: Step) -> NDArray[np.float32]:
+    return step.observation["observation"]
+
+
+def labels(made: Environment) -> tuple[list[str], list[str]]:
+    """Names and units of observation and action, for a person."""
+    signature = made.signature
+    (part,) = signature.parts("vector")
+    actions = [f"{one.name} [{one.unit}]" if one.unit else one.name for one in signature.action]
+    return [part.label(index) for index in range(part.shape[0])], actions
+
+
+@pytest.fixture
+def mujoco(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is there, and its MUJOCO_LOG.TXT goes into a folder of the test."""
+    pytest.importorskip("mujoco")
+    monkeypatch.chdir(tmp_path)
+
+
+class TestNames:
+    """A user reads ``torque [N m]`` in plots and manifests, and not ``action_0``."""
+
+    @pytest.mark.parametrize(
+        ("env_id", "observation", "action"),
+        [
+            (
+                "Pendulum-v1",
+                ["cos(angle)", "sin(angle)", "angular velocity [rad/s]"],
+                ["torque [N m]"],
+            ),
+            ("MountainCarContinuous-v0", ["position", "velocity"], ["force"]),
+        ],
+    )
+    def test_of_known_environments(
+        self, env_id: str, observation: list[str], action: list[str]
+    ) -> None:
+        assert labels(Environment(EnvironmentSpec(env_id))) == (observation, action)
+
+    def test_of_mujoco_come_from_the_model(self, mujoco: None) -> None:
+        observation, action = labels(Environment(EnvironmentSpec("InvertedPendulum-v5")))
+        assert observation == [
+            "slider [m]",
+            "hinge [rad]",
+            "slider velocity [m/s]",
+            "hinge velocity [rad/s]",
+        ]
+        assert action == ["slide"]  # behind a gear of 100: 1 is 100 N
+
+    def test_of_a_mujoco_motor_without_gear_have_a_unit(self, mujoco: None) -> None:
+        made = Environment(EnvironmentSpec("Pusher-v5"))
+        assert made.signature.action[0].name == "r_shoulder_pan_joint"
+        assert {part.unit for part in made.signature.action} == {"N m"}
+
+    def test_of_a_mujoco_observation_count_from_what_is_not_skipped(self, mujoco: None) -> None:
+        made = Environment(EnvironmentSpec("HalfCheetah-v5"))
+        observation, _ = labels(made)
+        assert len(observation) == made.signature.vector_size == 17
+        assert observation[0] == "rootz [m]"
+        assert observation[7:9] == ["ffoot [rad]", "rootx velocity [m/s]"]
+
+    def test_of_an_environment_that_says_nothing_count(self) -> None:
+        assert labels(environment("PointMass")) == (
+            ["observation 0", "observation 1"],
+            ["action_0", "action_1"],
+        )
+
+    def test_of_an_environment_of_ones_own_are_its_attributes(self) -> None:
+        assert labels(environment("Named")) == (["x [m]", "y [m]"], ["push x [m]", "push y [m]"])
+
+    def test_of_a_dictionary_are_its_keys(self) -> None:
+        assert labels(environment("DictObservation"))[0] == ["x", "y"]
+        made = environment("PictureAndPosition")
+        assert labels(made)[0] == ["position 0", "position 1"]
+
+    def test_of_the_settings_come_first(self) -> None:
+        made = environment(
+            "Named",
+            observation_names=("east [km]", "north"),
+            action_names=("push east [N]", "push north [N]"),
+        )
+        assert labels(made) == (["east [km]", "north"], ["push east [N]", "push north [N]"])
+
+    def test_of_the_settings_reach_the_environment(self) -> None:
+        values = {
+            "env_id": "PlanetRosTest/PointMass-v0",
+            "env_observation_names": ["x [m]", "y [m]"],
+            "env_action_names": ["push x [N]", "push y [N]"],
+        }
+        made = Environment(EnvironmentSpec.of(settings_from(values)))
+        assert labels(made) == (["x [m]", "y [m]"], ["push x [N]", "push y [N]"])
+
+    @pytest.mark.parametrize(
+        ("names", "reason"),
+        [
+            (
+                {"observation_names": ("x",)},
+                "env_observation_names: found 1 names, ['x'], expected",
+            ),
+            ({"action_names": ("a", "b", "c")}, "env_action_names: found 3 names"),
+            ({"action_names": ("a", "[N]")}, "env_action_names: found '[N]', expected NAME or"),
+            ({"action_names": ("a", "b [N")}, "env_action_names: found 'b [N', expected NAME or"),
+            ({"action_names": ("a", " ")}, "env_action_names: found ' ', expected NAME or"),
+        ],
+    )
+    def test_that_do_not_fit_are_refused(self, names: dict[str, Any], reason: str) -> None:
+        message = refusal(EnvironmentSpec("PlanetRosTest/PointMass-v0", **names))
+        assert reason in message
+
+    def test_of_the_environment_that_do_not_fit_are_refused(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tiny_environments.Named, "action_names", ["push"])
+        message = refusal(EnvironmentSpec("PlanetRosTest/Named-v0"))
+        assert "PlanetRosTest/Named-v0: action_names: found 1 names, ['push']" in message
+
+    @pytest.mark.parametrize(
+        ("wrapper", "observation", "action"),
+        [
+            ('TimeLimit {"max_episode_steps": 2}', "x [m]", "push x [m]"),
+            # What was in metres is in parts of the range now.
+            ('RescaleAction {"min_action": -5, "max_action": 5}', "x [m]", "push x"),
+            # Who knows what it does?
+            ("NormalizeObservation", "observation 0", "push x [m]"),
+            ("TimeAwareObservation", "observation 0", "push x [m]"),
+        ],
+    )
+    def test_pass_through_wrappers_that_do_not_change_the_numbers(
+        self, wrapper: str, observation: str, action: str
+    ) -> None:
+        made = environment("Named", wrappers=(f"gymnasium.wrappers:{wrapper}",))
+        found = labels(made)
+        assert (found[0][0], found[1][0]) == (observation, action)
 
 
 def test_rendering_can_be_asked_for_twice() -> None:
@@ -213,7 +360,7 @@ def test_reward_that_is_not_finite_is_an_error(
 ) -> None:
     made = environment("PointMass")
     made.reset(seed=0)
-    broken = (np.zeros(2, np.float32), reward, False, False, {})
+    broken: Any = (np.zeros(2, np.float32), reward, False, False, {})
     monkeypatch.setattr(tiny_environments.PointMass, "step", lambda *_: broken)
     with pytest.raises(UserError, match=f"found reward {reward} at step 1"):
         made.step(np.zeros(2))
@@ -223,8 +370,8 @@ def test_action_out_of_range_is_moved_into_it_and_recorded_so() -> None:
     made = environment("PointMass")
     start = made.reset(seed=0)
     step = made.step(np.array([9.0, -0.5]))
-    np.testing.assert_array_equal(step.action, np.float32([1.0, -0.5]))
-    moved = step.observation - start.observation
+    np.testing.assert_array_equal(step.action, np.array([1.0, -0.5], np.float32))
+    moved = vector(step) - vector(start)
     np.testing.assert_allclose(moved, [0.2, -0.1], atol=1e-6)
 
 
@@ -237,29 +384,29 @@ def test_steps_count_from_the_reset_and_carry_what_the_environment_gave() -> Non
         for index in range(1, tiny_environments.EPISODE_STEPS + 1):
             step = made.step(np.ones(2))
             assert step.index == index
-            assert step.observation.dtype == np.float32
-            assert step.reward == pytest.approx(-np.square(step.observation).sum(), rel=1e-5)
+            assert vector(step).dtype == np.float32
+            assert step.reward == pytest.approx(-np.square(vector(step)).sum(), rel=1e-5)
         assert step.truncated
         assert not step.terminated
 
 
 def test_same_seed_gives_the_same_start() -> None:
     made = environment("PointMass")
-    one, same, other = (made.reset(seed=seed).observation for seed in (3, 3, 4))
+    one, same, other = (vector(made.reset(seed=seed)) for seed in (3, 3, 4))
     np.testing.assert_array_equal(one, same)
     assert (one != other).any()
-
-
-def test_random_actions_fill_the_range_of_each_dimension() -> None:
-    made = environment("PointMass")
-    rng = np.random.default_rng(0)
-    made.low, made.high = np.float32([-1, 10]), np.float32([0, 30])
-    actions = np.stack([made.random_action(rng) for _ in range(2000)])
-    np.testing.assert_allclose(actions.min(axis=0), [-1, 10], atol=0.05)
-    np.testing.assert_allclose(actions.max(axis=0), [0, 30], atol=0.05)
-    np.testing.assert_allclose(actions.mean(axis=0), [-0.5, 20], atol=0.5)
 
 
 def test_step_period_is_what_the_environment_says() -> None:
     assert environment("PointMass").step_period_s == pytest.approx(1 / 25)  # its render_fps
     assert Environment(EnvironmentSpec("Pendulum-v1")).step_period_s == 0.05  # its dt
+
+
+def test_period_is_part_of_the_signature() -> None:
+    assert environment("PointMass").signature.period_s == pytest.approx(1 / 25)
+
+
+def test_period_that_nobody_could_keep_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiny_environments.PointMass, "dt", 1e-5, raising=False)
+    message = refusal(EnvironmentSpec("PlanetRosTest/PointMass-v0"))
+    assert "PlanetRosTest/PointMass-v0: period_s: found 1e-05, expected 0.001 to 60" in message

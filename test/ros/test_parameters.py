@@ -5,25 +5,36 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("rclpy")
-
 import rclpy
+import yaml
 from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from planet_ros.config import Setting, Settings, schema, settings_from
+from planet_ros.config import (
+    NODES,
+    AnySection,
+    BridgeNodeSettings,
+    ControllerNodeSettings,
+    Setting,
+    Settings,
+    TrainerNodeSettings,
+    flatten,
+    load_settings,
+    schema,
+    settings_from,
+)
 from planet_ros.errors import UserError
 from planet_ros.ros.parameters import NodeSettings
 
 pytestmark = pytest.mark.ros
 
-ALL = ("seed", "model", "env_id", "env_kwargs", "env_modules", "env_wrappers")
-SECTIONS = ("bridge", "data", "world_model", "rssm", "training", "planner", "controller")
+PRESETS = sorted((Path(__file__).resolve().parents[2] / "config").glob("*.yaml"))
 SCHEMA = {setting.name: setting for setting in schema()}
 
 
@@ -72,7 +83,7 @@ def test_every_setting_is_declared_with_its_default_and_description(
     make_node: Callable[..., Node],
 ) -> None:
     node = make_node()
-    assert NodeSettings(node, (*ALL, *SECTIONS)).read() == Settings()
+    assert NodeSettings(node, Settings).read() == Settings()
     for name, setting in SCHEMA.items():
         value = node.get_parameter(name).value
         assert (list(value) if isinstance(setting.default, list) else value) == setting.default
@@ -90,7 +101,7 @@ def test_every_bound_of_the_schema_is_a_range_of_the_parameter(
     make_node: Callable[..., Node],
 ) -> None:
     node = make_node()
-    NodeSettings(node, (*ALL, *SECTIONS))
+    NodeSettings(node, Settings)
     bounded = 0
     for name, setting in SCHEMA.items():
         found = bounds_in(node.describe_parameter(name), setting)
@@ -105,12 +116,22 @@ def test_every_bound_of_the_schema_is_a_range_of_the_parameter(
     assert bounded > 20
 
 
-def test_only_the_parts_that_are_wanted_are_declared(make_node: Callable[..., Node]) -> None:
+@pytest.mark.parametrize("name", NODES)
+def test_a_node_declares_its_own_settings_and_no_others(
+    make_node: Callable[..., Node], name: str
+) -> None:
     node = make_node()
-    NodeSettings(node, ("seed", "controller", "training.update_every_steps"))
-    declared = {name for name in SCHEMA if node.has_parameter(name)}
-    assert declared == {"seed", "training.update_every_steps"} | {
-        name for name in SCHEMA if name.startswith("controller.")
+    NodeSettings(node, NODES[name])
+    declared = {setting for setting in SCHEMA if node.has_parameter(setting)}
+    assert declared == {setting.name for setting in schema(NODES[name])}
+
+
+def test_a_part_of_a_section_is_declared_without_the_rest(make_node: Callable[..., Node]) -> None:
+    node = make_node()
+    NodeSettings(node, BridgeNodeSettings)
+    training = {name for name in SCHEMA if name.startswith("training.")}
+    assert {name for name in training if node.has_parameter(name)} == {
+        "training.update_every_steps"
     }
 
 
@@ -124,14 +145,15 @@ def test_values_from_a_file_are_read(make_node: Callable[..., Node]) -> None:
         controller__stale_timeout_s=1.5,
         controller__safe_command=[0.5, -1.0],
     )
-    settings = NodeSettings(node, ("seed", "controller"))
+    settings = NodeSettings(node, ControllerNodeSettings)
     assert settings.read() == settings_from(
         {
             "seed": 7,
             "controller.trigger": "observation",
             "controller.stale_timeout_s": 1.5,
             "controller.safe_command": [0.5, -1.0],
-        }
+        },
+        schema=ControllerNodeSettings,
     )
     assert set(settings.given) == {
         "seed",
@@ -143,7 +165,7 @@ def test_values_from_a_file_are_read(make_node: Callable[..., Node]) -> None:
 
 def test_integer_serves_as_a_number(make_node: Callable[..., Node]) -> None:
     node = make_node(controller__rate_hz=50, controller__safe_command=[1, 2])
-    settings = NodeSettings(node, ("controller",))
+    settings = NodeSettings(node, ControllerNodeSettings)
     controller = settings.read().controller
     assert (controller.rate_hz, controller.safe_command) == (50.0, [1.0, 2.0])
     assert set_to(node, "controller.rate_hz", 20).successful
@@ -151,11 +173,88 @@ def test_integer_serves_as_a_number(make_node: Callable[..., Node]) -> None:
     assert isinstance(settings.read().controller.rate_hz, float)
 
 
-def test_settings_of_other_nodes_are_passed_over(make_node: Callable[..., Node]) -> None:
-    node = make_node(planner__horizon=3, use_sim_time=True, seed=1)
-    settings = NodeSettings(node, ("seed",))
-    assert settings.given == {"seed": 1}
-    assert settings.read().planner.horizon == Settings().planner.horizon
+def read_from(
+    path: Path, context: Any, name: str, section: type[AnySection]
+) -> tuple[AnySection, dict[str, Any]]:
+    """What a node of this name reads in a parameter file, and what it does not use of it."""
+    node = Node(
+        name,
+        context=context,
+        cli_args=["--ros-args", "--params-file", str(path)],
+        use_global_arguments=False,
+        start_parameter_services=False,
+        enable_rosout=False,
+    )
+    try:
+        settings = NodeSettings(node, section)
+        return settings.read(), settings.unused
+    finally:
+        node.destroy_node()
+
+
+@pytest.mark.parametrize("name", NODES)
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_a_node_reads_of_a_preset_all_that_the_command_line_reads(
+    context: Any, path: Path, name: str
+) -> None:
+    read, unused = read_from(path, context, name, NODES[name])
+    expected = load_settings(path, schema=NODES[name])
+    assert type(read) is NODES[name]
+    assert dict(flatten(read.model_dump())) == dict(flatten(expected.model_dump()))
+
+    # The file itself has the last word: both could lose the same.
+    (document,) = yaml.safe_load(path.read_text(encoding="utf-8")).values()
+    written = dict(flatten(document["ros__parameters"]))
+    assert written
+    values = dict(flatten(read.model_dump()))
+    assert {**unused, **{key: values[key] for key in written if key in values}} == written
+
+
+def test_the_trainer_reads_the_settings_of_the_recurrent_model(context: Any) -> None:
+    (path,) = [path for path in PRESETS if path.stem == "pendulum_pixels"]
+    read, _ = read_from(path, context, "trainer", TrainerNodeSettings)
+    assert read.rssm.kl_weight == 1.0
+    assert Settings().rssm.kl_weight != 1.0
+
+
+def test_settings_of_other_nodes_are_kept_apart_and_named_in_one_line(
+    make_node: Callable[..., Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(
+        RcutilsLogger, "info", lambda self, message, **kwargs: lines.append(message)
+    )
+    node = make_node(
+        planner__horizon=3,
+        planner__candidates=4,
+        training__updates=7,
+        training__exploration_noise=0.5,
+        env_id="Pendulum-v1",
+        use_sim_time=True,
+        seed=1,
+    )
+    settings = NodeSettings(node, ControllerNodeSettings)
+    assert settings.given == {"seed": 1, "training.exploration_noise": 0.5}
+    assert settings.unused == {
+        "planner.horizon": 3,
+        "planner.candidates": 4,
+        "training.updates": 7,
+        "env_id": "Pendulum-v1",
+    }
+    assert settings.read() == settings_from(settings.given, schema=ControllerNodeSettings)
+    assert lines == ["given, but not used by this node: env_id, planner.*, training.updates"]
+
+
+def test_nothing_is_said_where_everything_is_used(
+    make_node: Callable[..., Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(
+        RcutilsLogger, "info", lambda self, message, **kwargs: lines.append(message)
+    )
+    settings = NodeSettings(make_node(seed=1, use_sim_time=True), ControllerNodeSettings)
+    assert settings.unused == {}
+    assert lines == []
 
 
 @pytest.mark.parametrize(
@@ -171,7 +270,7 @@ def test_unknown_name_is_refused_with_the_closest_one(
     make_node: Callable[..., Node], wrong: str, right: str
 ) -> None:
     with pytest.raises(UserError) as caught:
-        NodeSettings(make_node(**{wrong: 1.0}), ("controller",))
+        NodeSettings(make_node(**{wrong: 1.0}), ControllerNodeSettings)
     name = wrong.replace("__", ".")
     assert f"{name}: unknown setting (did you mean {right}?)" in str(caught.value)
 
@@ -196,7 +295,7 @@ def test_wrong_value_in_a_file_is_refused_with_what_was_expected(
     make_node: Callable[..., Node], name: str, value: Any, reason: str
 ) -> None:
     with pytest.raises(UserError) as caught:
-        NodeSettings(make_node(**{name: value}), ("controller", "env_modules"))
+        NodeSettings(make_node(**{name: value}), Settings)
     assert name in str(caught.value)
     assert reason in str(caught.value)
 
@@ -204,7 +303,7 @@ def test_wrong_value_in_a_file_is_refused_with_what_was_expected(
 def test_all_wrong_values_are_named_at_once(make_node: Callable[..., Node]) -> None:
     node = make_node(controller__rate_hz=-1.0, controller__max_missed=-1)
     with pytest.raises(UserError, match=r"controller\.rate_hz.*controller\.max_missed"):
-        NodeSettings(node, ("controller",))
+        NodeSettings(node, ControllerNodeSettings)
 
 
 # ── empty lists ──────────────────────────────────────────────────────────────────────────────
@@ -212,7 +311,7 @@ def test_all_wrong_values_are_named_at_once(make_node: Callable[..., Node]) -> N
 
 def test_empty_list_can_be_filled_and_emptied_again(make_node: Callable[..., Node]) -> None:
     node = make_node()
-    settings = NodeSettings(node, ("controller", "env_modules"))
+    settings = NodeSettings(node, Settings)
     assert settings.read().controller.safe_command == []
     assert settings.read().env_modules == []
     assert set_to(node, "controller.safe_command", [0.5]).successful
@@ -225,7 +324,7 @@ def test_empty_list_can_be_filled_and_emptied_again(make_node: Callable[..., Nod
 
 def test_empty_list_in_a_file_is_an_empty_list(make_node: Callable[..., Node]) -> None:
     node = make_node(controller__safe_command=[], env_modules=[])
-    settings = NodeSettings(node, ("controller", "env_modules"))
+    settings = NodeSettings(node, Settings)
     assert settings.read() == Settings()
 
 
@@ -254,7 +353,7 @@ def test_wrong_value_is_refused_with_its_bound_and_the_old_one_stays(
     make_node: Callable[..., Node], name: str, value: Any, bounds: tuple[str, ...]
 ) -> None:
     node = make_node(controller__rate_hz=30.0)
-    settings = NodeSettings(node, ("controller", "planner"))
+    settings = NodeSettings(node, Settings)
     before = settings.read()
     result = set_to(node, name, value)
     assert not result.successful
@@ -268,9 +367,9 @@ def test_number_for_a_list_is_refused_and_the_old_one_stays(
     make_node: Callable[..., Node],
 ) -> None:
     node = make_node()
-    settings = NodeSettings(node, ("controller",))
+    settings = NodeSettings(node, ControllerNodeSettings)
     assert not set_to(node, "controller.safe_command", 0.5).successful
-    assert settings.read() == Settings()
+    assert settings.read() == ControllerNodeSettings()
 
 
 @pytest.mark.parametrize(
@@ -279,14 +378,14 @@ def test_number_for_a_list_is_refused_and_the_old_one_stays(
 )
 def test_setting_cannot_be_deleted(make_node: Callable[..., Node], name: str) -> None:
     node = make_node()
-    settings = NodeSettings(node, ("seed", "controller"))
+    settings = NodeSettings(node, ControllerNodeSettings)
     assert not set_to(node, name, None).successful
-    assert settings.read() == Settings()
+    assert settings.read() == ControllerNodeSettings()
 
 
 def test_values_set_together_are_judged_together(make_node: Callable[..., Node]) -> None:
     node = make_node()
-    settings = NodeSettings(node, ("planner",))
+    settings = NodeSettings(node, Settings)
     both = [Parameter("planner.elites", value=50), Parameter("planner.candidates", value=60)]
     assert node.set_parameters_atomically(both).successful
     assert (settings.read().planner.elites, settings.read().planner.candidates) == (50, 60)
@@ -297,7 +396,7 @@ def test_values_set_together_are_judged_together(make_node: Callable[..., Node])
 
 def test_bound_itself_is_accepted(make_node: Callable[..., Node]) -> None:
     node = make_node(controller__rate_hz=30.0)
-    settings = NodeSettings(node, ("seed", "controller"))
+    settings = NodeSettings(node, ControllerNodeSettings)
     assert set_to(node, "controller.rate_hz", 0.0).successful
     assert set_to(node, "seed", 2**31 - 1).successful
     assert (settings.read().controller.rate_hz, settings.read().seed) == (0.0, 2**31 - 1)

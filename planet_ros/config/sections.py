@@ -1,0 +1,280 @@
+"""The sections of settings, but those of learning: every field typed, bounded and documented.
+
+A field that some program needs by itself stands in a small class of its own, from which the whole
+section derives: so it is defined once. ``learning.py`` holds the other sections.
+
+Names carry their unit (``rate_hz``, ``stale_timeout_s``); everything else is SI or a plain number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from planet_ros.planning import KINDS, AnyPlannerSettings, IcemSettings
+
+MAX_NAME = 100
+"""Characters of a name, with its unit, at most."""
+
+
+class Section(BaseModel):
+    """A group of settings: unknown names are refused, values cannot change later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class EnvironmentSettings(Section):
+    """Which Gymnasium environment."""
+
+    env_id: str = Field("Pendulum-v1", min_length=1, description="Gymnasium id of the environment.")
+    env_kwargs: str = Field(
+        "{}",
+        description='Keyword arguments of the environment, as a JSON object, such as {"g": 9.81}.',
+    )
+    env_modules: list[str] = Field(
+        [],
+        description="Python modules to import first, so that they register environments of your "
+        "own.",
+    )
+    env_wrappers: list[str] = Field(
+        [],
+        description="Wrappers around the environment, inside first: module:Class, optionally "
+        "followed by keyword arguments, such as gymnasium.wrappers:TimeLimit "
+        '{"max_episode_steps": 100}.',
+    )
+    env_action_names: list[str] = Field(
+        [],
+        description="Name and unit of each number of the action, in its order, such as torque "
+        "[N m]; empty: what the environment knows.",
+    )
+    env_observation_names: list[str] = Field(
+        [],
+        description="The same for each number of the observation vector, such as angular velocity "
+        "[rad/s].",
+    )
+
+    @field_validator("env_kwargs")
+    @classmethod
+    def _json_object(cls, value: str) -> str:
+        try:
+            parsed = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"expected a JSON object: {error}") from None
+        if not isinstance(parsed, dict):
+            raise ValueError("expected a JSON object such as {}")
+        return value
+
+    @field_validator("env_action_names", "env_observation_names")
+    @classmethod
+    def _names(cls, value: list[str]) -> list[str]:
+        if not all(name.strip() and len(name) <= MAX_NAME for name in value):
+            raise ValueError(f"expected names of 1 to {MAX_NAME} characters, such as torque [N m]")
+        return value
+
+
+class SeedSettings(Section):
+    """Where random numbers start."""
+
+    seed: int = Field(
+        0,
+        ge=0,
+        le=2**31 - 1,
+        description="Seed of everything random; episode i starts from reset(seed=seed+i).",
+    )
+
+
+class BundleSettings(Section):
+    """Which model is acted with."""
+
+    model: str = Field(
+        "",
+        description="Folder of the bundle that the controller loads; empty: wait for one that a "
+        "learner announces on the topic model.",
+    )
+
+
+class BridgeSettings(Section):
+    """How `gym_bridge` runs a Gymnasium environment behind topics."""
+
+    mode: Literal["lock_step", "real_time"] = Field(
+        "lock_step",
+        description="lock_step: as fast as commands arrive, one command for each observation, "
+        "reproducible. real_time: at the environment's own rate, the last command is held.",
+    )
+    wait_for_learner: bool = Field(
+        False,
+        description="Start paused, and pause again wherever the learner fits its model (see "
+        "training.update_every_steps), until ~/pause is called with false.",
+    )
+    command_timeout_s: float = Field(
+        0.5,
+        gt=0,
+        le=3600,
+        description="real_time: the safe command is applied once the last command is older than "
+        "this. lock_step: how often to warn that no command has arrived.",
+    )
+    real_time_factor: float = Field(
+        1.0,
+        gt=0,
+        le=100,
+        description="real_time: simulated seconds for each second of the wall clock.",
+    )
+    safe_command: list[float] = Field(
+        [],
+        description="Command applied when commands are stale, one value for each action; empty: "
+        "zeros, moved into the action's range.",
+    )
+    max_episodes: int = Field(
+        0, ge=0, le=1_000_000, description="Stop after this many episodes; 0: never."
+    )
+
+
+class DataSettings(Section):
+    """The store of episodes."""
+
+    capacity_steps: int = Field(
+        100_000,
+        ge=1,
+        le=100_000_000,
+        description="Steps kept; past that the oldest episodes are deleted.",
+    )
+    capacity_bytes: int = Field(
+        2_000_000_000,
+        ge=1_000_000,
+        le=10**13,
+        description="Bytes of memory that episodes may take; past that the oldest are deleted. "
+        "Images make up most of it: height × width × channels for each step.",
+    )
+
+
+class PlannerSettings(Section):
+    """The cross-entropy method that chooses actions.
+
+    In a bundle's manifest they are part of the model: a controller plans with those.
+    """
+
+    kind: Literal["icem", "cem"] = Field(
+        "icem",
+        description="icem: sample-efficient CEM with coloured noise and a warm start (Pinneri et "
+        "al. 2020). cem: the plain method of PlaNet and of the notebook.",
+    )
+    horizon: int = Field(IcemSettings.horizon, ge=1, le=1000, description="Steps to plan ahead.")
+    candidates: int = Field(
+        IcemSettings.candidates,
+        ge=2,
+        le=1_000_000,
+        description="Action sequences in the first iteration.",
+    )
+    elites: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Best sequences that the distribution is refitted to; 0: a fifth of the "
+        "candidates, at least one.",
+    )
+    iterations: int = Field(
+        IcemSettings.iterations, ge=1, le=1000, description="Rounds of sampling and refitting."
+    )
+    discount: float = Field(
+        0.99, gt=0, le=1, description="Weight of a reward relative to the one a step earlier."
+    )
+    disagreement_penalty: float = Field(
+        0.0,
+        ge=0,
+        le=1e6,
+        description="Reward taken off for each unit of disagreement in the ensemble: larger is "
+        "more cautious.",
+    )
+    noise_beta: float = Field(
+        IcemSettings.noise_beta,
+        ge=0,
+        le=10,
+        description="icem: exponent of the noise's 1/f spectrum; 0: white.",
+    )
+    population_decay: float = Field(
+        IcemSettings.population_decay,
+        ge=1,
+        le=100,
+        description="icem: factor by which each iteration samples fewer.",
+    )
+    keep_elites_fraction: float = Field(
+        IcemSettings.keep_elites_fraction,
+        ge=0,
+        le=1,
+        description="icem: share of the elites carried to the next iteration.",
+    )
+    momentum: float = Field(
+        IcemSettings.momentum,
+        ge=0,
+        lt=1,
+        description="icem: weight of the old mean and deviation in a refit.",
+    )
+    initial_std: float = Field(
+        IcemSettings.initial_std,
+        gt=0,
+        le=10,
+        description="icem: first standard deviation, in halves of the range.",
+    )
+    execute: Literal["best", "mean"] = Field(
+        IcemSettings.execute,
+        description="icem: send the best sequence, or the mean of the elites, which is less "
+        "prone to exploit errors of the model.",
+    )
+
+    @model_validator(mode="after")
+    def _elites_fit(self) -> PlannerSettings:
+        if self.elites > self.candidates:
+            raise ValueError(
+                f"planner.elites: found {self.elites}, expected at most "
+                f"planner.candidates = {self.candidates}"
+            )
+        return self
+
+    def own(self) -> AnyPlannerSettings:
+        """What the planner of this kind is made of, see `planet_ros.planning.make_planner`."""
+        made = KINDS[self.kind]
+        names = [field.name for field in dataclasses.fields(made)]
+        elites = self.elites or max(1, round(self.candidates / 5))
+        return made(**{**{name: getattr(self, name) for name in names}, "elites": elites})
+
+
+class ControllerSettings(Section):
+    """When the controller node acts, and what it does when something is wrong."""
+
+    trigger: Literal["timer", "observation"] = Field(
+        "timer",
+        description="timer: constant rate on the steady clock (robots). observation: one command "
+        "for each observation (lock-step simulation).",
+    )
+    rate_hz: float = Field(
+        0.0,
+        ge=0,
+        le=1000,
+        description="Commands per second of the timer; 0: the rate the bundle was learned at.",
+    )
+    stale_timeout_s: float = Field(
+        0.25,
+        gt=0,
+        le=3600,
+        description="An observation older than this is stale: the safe command is sent.",
+    )
+    max_missed: int = Field(
+        3,
+        ge=0,
+        le=1000,
+        description="Control periods for which the last plan may go on giving commands while newer "
+        "ones are late or fail; after that the safe command is sent.",
+    )
+    explore: bool = Field(
+        False,
+        description="Add training.exploration_noise to planned commands: for learning in "
+        "simulation, never for a robot that just has to work.",
+    )
+    safe_command: list[float] = Field(
+        [],
+        description="Command sent when nothing better is known, one value for each action; "
+        "empty: zeros, moved into the action's range.",
+    )

@@ -1,0 +1,163 @@
+"""Nodes in processes of their own, which end in bounded time whatever they do.
+
+This process needs no ROS for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from planet_ros.errors import UserError
+
+NODES = {
+    "gym_bridge": "sim_bridge.gym_bridge",
+    "controller": "planet_ros.ros.controller_node",
+    "trainer": "planet_ros.ros.trainer_node",
+}
+"""The module of each node, for ``python -m``."""
+
+END_LIMIT_S = 15.0
+"""A node that does not end within this time after a signal hangs."""
+
+_ABORT_LIMIT_S = 5.0
+
+
+class NodeHangsError(Exception):
+    """A node did not end by a signal, and was killed."""
+
+
+class NodeProcess:
+    """A node in a process of its own; as a context, it is ended by SIGINT when the block ends."""
+
+    def __init__(
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        *,
+        config: Path | None = None,
+        log: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start a node.
+
+        Args:
+            name: One of `NODES`.
+            parameters: By their names; they override those of the file.
+            config: A ROS parameter file.
+            log: File for what it prints, which is replaced; None: it prints to this terminal.
+            environment: Variables in place of, or beside, those of this process.
+        """
+        self.name = name
+        self._log = log
+        variables = {
+            **os.environ,
+            "PYTHONFAULTHANDLER": "1",  # who is aborted says where it was
+            **(environment or {}),
+        }
+        command = command_line(name, parameters, config)
+        if log is None:
+            self._process = subprocess.Popen(command, env=variables)
+        else:
+            with log.open("wb") as file:
+                self._process = subprocess.Popen(
+                    command, stdout=file, stderr=subprocess.STDOUT, env=variables
+                )
+
+    def __enter__(self) -> NodeProcess:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.end()
+        except NodeHangsError as hang:  # what the block did is not undone by it
+            print(f"warning: {hang}", file=sys.stderr, flush=True)
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._process.pid
+
+    @property
+    def output(self) -> str:
+        """What it has printed to its log so far; empty without one."""
+        if self._log is None:
+            return ""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def poll(self) -> int | None:
+        """The exit code, or None while it runs."""
+        return self._process.poll()
+
+    def check_alive(self) -> None:
+        """See that it still runs.
+
+        Raises:
+            UserError: It has ended.
+        """
+        code = self.poll()
+        if code is not None:
+            where = "above" if self._log is None else self._log
+            raise UserError(f"the {self.name} ended with code {code}; see {where}")
+
+    def send(self, number: int) -> None:
+        """Send a signal, if it still runs."""
+        self._process.send_signal(number)
+
+    def end(self, number: int = signal.SIGINT, timeout_s: float = END_LIMIT_S) -> int:
+        """Send a signal, if it still runs, and give the exit code.
+
+        Raises:
+            NodeHangsError: It does not end in time. It is gone then; its log says where it was.
+        """
+        self.send(number)
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.send_signal(signal.SIGABRT)
+            try:
+                self._process.wait(_ABORT_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        except BaseException:  # such as a second Ctrl-C: it must not be left behind
+            self._process.kill()
+            self._process.wait()
+            raise
+        raise NodeHangsError(
+            f"{self.name} did not end within {timeout_s:g} s of signal {number}\n{self.output}"
+        )
+
+
+def command_line(name: str, parameters: Mapping[str, Any], config: Path | None) -> list[str]:
+    """The command that starts a node; values are JSON, which is YAML to ROS, ``[]`` too."""
+    command = [sys.executable, "-m", NODES[name], "--ros-args"]
+    if config is not None:
+        command += ["--params-file", str(config)]
+    for key, value in parameters.items():
+        command += ["-p", f"{key}:={json.dumps(value)}"]
+    return command
+
+
+def own_domain(number: int | None = None) -> dict[str, str]:
+    """Variables of a ROS domain on this machine alone.
+
+    Nodes in it are not on the network of some robot, and not among those that run here already.
+
+    Args:
+        number: ROS_DOMAIN_ID; None: one that follows from the number of this process.
+    """
+    domain = 1 + os.getpid() % 100 if number is None else number
+    return {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_DOMAIN_ID": str(domain)}
