@@ -31,7 +31,7 @@ from planet_ros.bundle.runtime import Bundle, load_bundle
 from planet_ros.control.exploration import RandomPolicy
 from planet_ros.control.policy import PlanningPolicy, Policy
 from planet_ros.data import Episode, EpisodeBuilder
-from planet_ros.environments import Environment
+from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.models import Rssm, WorldModel
 from planet_ros.models.contract import Imagined
 from planet_ros.training.collect import collect
@@ -49,8 +49,8 @@ Array = NDArray[np.float64]
 
 def main() -> None:
     options = _options()
-    checkpoint = open_checkpoint(options.run_folder, {"training.device": "cpu"})
-    model, settings = checkpoint.model, checkpoint.settings
+    learner = open_checkpoint(options.run_folder, {"training.device": "cpu"})
+    model, settings = learner.averaged, learner.settings
     continues = settings.world_model.predict_continue
     bundle = load_bundle(RunFolder(options.run_folder).bundle)
 
@@ -65,7 +65,7 @@ def main() -> None:
             around, max(HORIZONS), continues
         )
 
-    environment, count = Environment(checkpoint.environment), options.episodes
+    environment, count = Environment(EnvironmentSpec.of(settings)), options.episodes
     planned, drawn = PlanningPolicy.of(bundle, FIRST_START), RandomPolicy(model.signature, seed=0)
     try:
         episodes = {

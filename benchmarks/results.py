@@ -103,7 +103,7 @@ def report(options: argparse.Namespace) -> int:
     write_whole(options.output / f"{options.task}.md", table.encode())
     options.figures.mkdir(parents=True, exist_ok=True)
     figure = options.figures / f"{options.task}.png"
-    attempt(figure, lambda: draw(options.task, task, runs, figure), say)
+    attempt(figure, lambda: draw(options.task, task, runs, figure))
     passed = all(row["passed"] for row in rows)
     print(table)
     print(f"learning curves: {figure}")
@@ -131,7 +131,7 @@ def learn(run: RunFolder, wanted: Settings) -> None:
         train(load_settings(None, values))
     finally:
         if run.path.is_dir():
-            attempt(run.curves_file, lambda: plot_learning_curves(run), say)
+            attempt(run.curves_file, lambda: plot_learning_curves(run))
             seconds = record.get("seconds", 0.0) + time.monotonic() - began
             _keep(run, {"seconds": round(seconds, 1)})
 

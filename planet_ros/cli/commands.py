@@ -63,15 +63,11 @@ def _trained(settings: LearnerSettings) -> RunFolder:
     finally:
         # A run that was refused, such as somebody else's in the same folder, is left as it is.
         if _content(run.metrics_file) != before:
-            attempt(run.curves_file, lambda: plot_learning_curves(run), _say)
+            attempt(run.curves_file, lambda: plot_learning_curves(run))
 
 
 def _content(file: Path) -> bytes:
     return file.read_bytes() if file.exists() else b""
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 def evaluate(options: argparse.Namespace) -> int:

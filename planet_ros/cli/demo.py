@@ -64,7 +64,7 @@ def run_demo(options: argparse.Namespace) -> int:
         )
 
     bundle, spec = load_bundle(bundle_path), EnvironmentSpec.of(settings)
-    attempt(gif, lambda: save_episode_gif(bundle, spec, gif, seed=EVALUATION_SEED), _say)
+    attempt(gif, lambda: save_episode_gif(bundle, spec, gif, seed=EVALUATION_SEED))
     _say(f"bundle: {bundle_path}; curves: {output}/learning_curves.png; episode: {gif}")
     result = {
         "mean_return": record.mean,

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 
-def attempt(path: Path, draw: Callable[[], object], warn: Callable[[str], object]) -> bool:
+def on_stderr(text: str) -> None:
+    """Warn a person at a terminal."""
+    print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+def attempt(
+    path: Path, draw: Callable[[], object], warn: Callable[[str], object] = on_stderr
+) -> bool:
     """Draw a picture of what is saved already; where that fails, say so and go on.
 
     Args:
@@ -21,6 +29,6 @@ def attempt(path: Path, draw: Callable[[], object], warn: Callable[[str], object
         draw()
     except Exception as error:  # of matplotlib, the disk, an environment that cannot render …
         reason = f"{type(error).__name__}: {error}".rstrip(": ")
-        warn(f"warning: {path} could not be drawn ({reason}); all else is saved")
+        warn(f"{path} could not be drawn ({reason}); all else is saved")
         return False
     return True

@@ -14,9 +14,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from planet_ros.errors import UserError
+from planet_ros.errors import EXIT_BAD_INPUT, UserError
 
-EXIT_BAD_INPUT = 2
 TEARDOWN_LIMIT_S = 5.0
 
 

@@ -32,6 +32,7 @@ from planet_ros.messages.announcements import Announcement
 from planet_ros.messages.images import image_stamp_ns, read_image
 from planet_ros.messages.steps import read_step
 from planet_ros.messages.vectors import read_label, vector_message
+from planet_ros.report.attempt import attempt
 from planet_ros.report.curves import plot_learning_curves
 from planet_ros.ros.parameters import NodeSettings
 from planet_ros.ros.run import run_node
@@ -221,11 +222,8 @@ class TrainerNode(Node):
             raise _Stopped
 
     def _draw(self) -> None:
-        """Draw the learning curves; where that fails, the run is none the worse."""
-        try:
-            plot_learning_curves(self._session.run)
-        except Exception as error:
-            self.get_logger().warn(f"the learning curves cannot be drawn: {error}")
+        run = self._session.run
+        attempt(run.curves_file, lambda: plot_learning_curves(run), self.get_logger().warn)
 
     # ── models ───────────────────────────────────────────────────────────────────────────────
 

@@ -211,6 +211,13 @@ def labels(made: Environment) -> tuple[list[str], list[str]]:
     return [part.label(index) for index in range(part.shape[0])], actions
 
 
+@pytest.fixture
+def mujoco(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is there, and its MUJOCO_LOG.TXT goes into a folder of the test."""
+    pytest.importorskip("mujoco")
+    monkeypatch.chdir(tmp_path)
+
+
 class TestNames:
     """A user reads ``torque [N m]`` in plots and manifests, and not ``action_0``."""
 
@@ -230,8 +237,7 @@ class TestNames:
     ) -> None:
         assert labels(Environment(EnvironmentSpec(env_id))) == (observation, action)
 
-    def test_of_mujoco_come_from_the_model(self) -> None:
-        pytest.importorskip("mujoco")
+    def test_of_mujoco_come_from_the_model(self, mujoco: None) -> None:
         observation, action = labels(Environment(EnvironmentSpec("InvertedPendulum-v5")))
         assert observation == [
             "slider [m]",
@@ -241,14 +247,12 @@ class TestNames:
         ]
         assert action == ["slide"]  # behind a gear of 100: 1 is 100 N
 
-    def test_of_a_mujoco_motor_without_gear_have_a_unit(self) -> None:
-        pytest.importorskip("mujoco")
+    def test_of_a_mujoco_motor_without_gear_have_a_unit(self, mujoco: None) -> None:
         made = Environment(EnvironmentSpec("Pusher-v5"))
         assert made.signature.action[0].name == "r_shoulder_pan_joint"
         assert {part.unit for part in made.signature.action} == {"N m"}
 
-    def test_of_a_mujoco_observation_count_from_what_is_not_skipped(self) -> None:
-        pytest.importorskip("mujoco")
+    def test_of_a_mujoco_observation_count_from_what_is_not_skipped(self, mujoco: None) -> None:
         made = Environment(EnvironmentSpec("HalfCheetah-v5"))
         observation, _ = labels(made)
         assert len(observation) == made.signature.vector_size == 17

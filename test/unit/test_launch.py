@@ -1,10 +1,15 @@
-"""The launch files: loaded for real where ROS has `launch`, and otherwise read as source."""
+"""The launch files: with a stand-in for `launch` that takes down what they say, and for real where
+ROS has it."""
 
 from __future__ import annotations
 
-import ast
+import importlib
 import re
+import runpy
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -23,41 +28,132 @@ EXECUTABLES = {
     "control.launch.py": "controller",
     "learn.launch.py": "trainer",
 }
+HELPER = "planet_ros.ros.launch_arguments"
 
 
-def parse(name: str) -> ast.Module:
-    path = ROOT / "launch" / name
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+class Said:
+    """Something of `launch` that was made: which class, and with what."""
+
+    def __init__(self, what: str, *values: Any, **options: Any) -> None:
+        self.what, self.values, self.options = what, values, options
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Said) and vars(other) == vars(self)
+
+    def within(self) -> Iterator[Said]:
+        """This and all that it was made with."""
+        yield self
+        waiting = [*self.values, *self.options.values()]
+        while waiting:
+            one = waiting.pop()
+            if isinstance(one, Said):
+                yield from one.within()
+            elif isinstance(one, dict):
+                waiting += one.values()
+            elif isinstance(one, list | tuple):
+                waiting += one
 
 
-def calls(tree: ast.Module, *functions: str) -> list[ast.Call]:
-    return [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id in functions
-    ]
+class StandIn(ModuleType):
+    """A module that has every name."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *values, **options: Said(name, *values, **options)
 
 
-def keywords(call: ast.Call) -> dict[str, ast.expr]:
-    return {item.arg: item.value for item in call.keywords if item.arg}
+class Transition:
+    """The transitions that the launch files ask for, as numbers that differ."""
+
+    TRANSITION_CONFIGURE = 1
+    TRANSITION_ACTIVATE = 3
 
 
-def overrides(tree: ast.Module) -> dict[str, tuple[str, str]]:
-    """The OVERRIDES table of a launch file: argument to parameter name and name of its type."""
-    (value,) = (
-        node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "OVERRIDES"
-    )
-    assert isinstance(value, ast.Dict)
-    table = {}
-    for key, item in zip(value.keys, value.values, strict=True):
-        assert isinstance(item, ast.Tuple)
-        parameter, kind = item.elts
-        table[ast.literal_eval(key)] = (ast.literal_eval(parameter), ast.unparse(kind))
-    return table
+STAND_INS = (
+    "launch",
+    "launch.actions",
+    "launch.conditions",
+    "launch.events",
+    "launch.substitutions",
+    "launch_ros",
+    "launch_ros.actions",
+    "launch_ros.event_handlers",
+    "launch_ros.events",
+    "launch_ros.events.lifecycle",
+    "launch_ros.parameter_descriptions",
+    "launch_ros.substitutions",
+    "lifecycle_msgs",
+    "lifecycle_msgs.msg",
+)
+
+
+class Read:
+    """A launch file, read with the stand-in."""
+
+    def __init__(self, name: str) -> None:
+        self.module = runpy.run_path(str(ROOT / "launch" / name))
+        (self.entities,) = self.module["generate_launch_description"]().values
+
+    def declared(self) -> dict[str, dict[str, Any]]:
+        """Default value and description of each argument."""
+        declarations = [one for one in self.entities if one.what == "DeclareLaunchArgument"]
+        names = [one.values[0] for one in declarations]
+        assert len(set(names)) == len(names)
+        return {one.values[0]: one.options for one in declarations}
+
+    def started(self, **given: str) -> list[Said]:
+        """What follows where these arguments are given, and the others are not."""
+        (function,) = (one for one in self.entities if one.what == "OpaqueFunction")
+        values = dict.fromkeys(self.declared(), "") | given
+        context = ModuleType("context")
+        context.launch_configurations = values  # type: ignore[attr-defined]
+        found: list[Said] = function.options["function"](context)
+        return found
+
+    def node(self, **given: str) -> dict[str, Any]:
+        """What the node is made with."""
+        (node,) = (one for one in self.started(**given) if one.what in ("Node", "LifecycleNode"))
+        return node.options
+
+    def includes(self) -> dict[str, dict[str, Any]]:
+        """The launch files that it includes, and the arguments that they get."""
+        found = {}
+        for one in self.entities:
+            if one.what == "IncludeLaunchDescription":
+                folder, file = one.values[0].values[0]
+                assert folder == Said("ThisLaunchFileDir")
+                pairs = one.options["launch_arguments"]
+                assert len(dict(pairs)) == len(pairs)
+                found[file] = dict(pairs)
+        return found
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Read]]:
+    """``read("sim.launch.py")``: as `Read`."""
+    for name in STAND_INS:
+        monkeypatch.setitem(sys.modules, name, StandIn(name))
+    sys.modules["lifecycle_msgs.msg"].Transition = Transition  # type: ignore[attr-defined]
+    monkeypatch.delitem(sys.modules, HELPER, raising=False)
+    yield Read
+    sys.modules.pop(HELPER, None)  # it has the stand-in's names
+    package = importlib.import_module("planet_ros.ros")
+    if hasattr(package, "launch_arguments"):
+        del package.launch_arguments
+
+
+def configuration(name: str) -> Said:
+    return Said("LaunchConfiguration", name)
+
+
+def overridden(node: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Parameters that a node is given beside its file: value and type."""
+    file, parameters = node["parameters"]
+    assert file == configuration("params_file")
+    return {
+        name: (value.values[0], value.options["value_type"]) for name, value in parameters.items()
+    }
 
 
 def test_these_are_the_launch_files() -> None:
@@ -65,68 +161,111 @@ def test_these_are_the_launch_files() -> None:
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
-def test_arguments_are_declared_and_described(name: str) -> None:
-    declared = {}
-    for call in calls(parse(name), "DeclareLaunchArgument"):
-        assert "default_value" in keywords(call), ast.unparse(call)
-        declared[ast.literal_eval(call.args[0])] = ast.literal_eval(keywords(call)["description"])
+def test_arguments_are_declared_and_described(read: Callable[[str], Read], name: str) -> None:
+    declared = read(name).declared()
     assert set(declared) == ARGUMENTS[name]
-    assert all(text.strip().endswith(".") for text in declared.values())
+    assert all(options["description"].strip().endswith(".") for options in declared.values())
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
-def test_used_arguments_are_declared(name: str) -> None:
-    used = {
-        call.args[0].value
-        for call in calls(parse(name), "LaunchConfiguration")
-        if isinstance(call.args[0], ast.Constant)
+def test_what_is_not_given_is_left_to_the_parameter_file(
+    read: Callable[[str], Read], name: str
+) -> None:
+    defaults = {
+        argument: options["default_value"] for argument, options in read(name).declared().items()
     }
-    assert used <= ARGUMENTS[name]
+    share = Said("FindPackageShare", "planet_ros")
+    preset = Said("PathJoinSubstitution", [share, "config", "pendulum.yaml"])
+    assert defaults.pop("params_file") == preset
+    assert defaults.pop("log_level") == "info"
+    assert defaults.pop("autostart", "true") == "true"
+    assert set(defaults.values()) == {""}
+    assert overridden(read(name).node()) == {}
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
-def test_executable_is_a_command_of_this_package(name: str) -> None:
-    (node,) = calls(parse(name), "Node", "LifecycleNode")
-    given = keywords(node)
-    executable = ast.literal_eval(given["executable"])
-    assert executable == ast.literal_eval(given["name"]) == EXECUTABLES[name]
-    assert ast.literal_eval(given["package"]) == "planet_ros"
+def test_used_arguments_are_declared(read: Callable[[str], Read], name: str) -> None:
+    file = read(name)
+    given = dict.fromkeys(ARGUMENTS[name], "1")
+    used = {
+        part.values[0]
+        for one in (*file.entities, *file.started(**given))
+        for part in one.within()
+        if part.what == "LaunchConfiguration"
+    }
+    assert {"params_file", "namespace", "log_level"} < used <= ARGUMENTS[name]
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_executable_is_a_command_of_this_package(read: Callable[[str], Read], name: str) -> None:
+    node = read(name).node()
+    assert node["executable"] == node["name"] == EXECUTABLES[name]
+    assert node["package"] == "planet_ros"
+    assert node["namespace"] == configuration("namespace")
+    assert node["ros_arguments"] == ["--log-level", configuration("log_level")]
     commands = re.findall(r'"([\w-]+) = [\w.]+:\w+"', (ROOT / "setup.py").read_text("utf-8"))
-    assert executable in commands
+    assert node["executable"] in commands
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
-def test_overridden_parameters_are_settings(name: str) -> None:
-    settings = {setting.name: setting.type.__name__ for setting in schema()}
-    settings |= {"use_sim_time": "bool"}
+def test_overridden_parameters_are_settings(read: Callable[[str], Read], name: str) -> None:
+    settings = {setting.name: setting.type for setting in schema()} | {"use_sim_time": bool}
     assert "use_sim_time" in ROS_OWN_PARAMETERS
-    for argument, (parameter, kind) in overrides(parse(name)).items():
-        assert argument in ARGUMENTS[name]
-        assert settings[parameter] == kind, parameter
+    # All but those that say where the node and its file are, and whether it starts.
+    arguments = ARGUMENTS[name] - {"params_file", "namespace", "log_level", "autostart"}
+    values = set()
+    for argument in arguments:
+        ((parameter, (value, kind)),) = overridden(read(name).node(**{argument: "1"})).items()
+        assert value == configuration(argument)
+        assert settings[parameter] is kind, parameter
+        values.add(parameter)
+    assert {"use_sim_time", "seed"} < values
+    assert len(values) == len(arguments)
 
 
-def test_learning_passes_on_what_the_other_files_declare() -> None:
-    includes = calls(parse("learn.launch.py"), "include")
-    assert [ast.literal_eval(call.args[0]) for call in includes] == [
-        "sim.launch.py",
-        "control.launch.py",
-    ]
+def test_learning_passes_on_what_the_other_files_declare(read: Callable[[str], Read]) -> None:
+    includes = read("learn.launch.py").includes()
+    assert list(includes) == ["sim.launch.py", "control.launch.py"]
     choices = {setting.name: setting.choices for setting in schema()}
-    for call in includes:
-        name = ast.literal_eval(call.args[0])
-        passed = keywords(call)
+    for name, passed in includes.items():
         assert set(passed) <= ARGUMENTS[name]
-        for argument, (parameter, _kind) in overrides(parse(name)).items():
-            if isinstance(value := passed.get(argument), ast.Constant) and choices.get(parameter):
-                assert value.value in choices[parameter]
+        for argument in COMMON:
+            assert passed[argument] == configuration(argument)
+        given = {argument: value for argument, value in passed.items() if isinstance(value, str)}
+        for parameter, (value, _kind) in overridden(read(name).node(**given)).items():
+            if choices.get(parameter):
+                assert given[value.values[0]] in choices[parameter]
 
 
-def test_learning_runs_in_lock_step() -> None:
-    sim, control = (keywords(c) for c in calls(parse("learn.launch.py"), "include"))
-    assert ast.literal_eval(sim["mode"]) == "lock_step"
-    assert ast.literal_eval(sim["wait_for_learner"]) == "true"
-    assert ast.literal_eval(control["trigger"]) == "observation"
-    assert ast.literal_eval(control["explore"]) == "true"
+def test_learning_runs_in_lock_step(read: Callable[[str], Read]) -> None:
+    includes = read("learn.launch.py").includes()
+    sim, control = includes["sim.launch.py"], includes["control.launch.py"]
+    assert (sim["mode"], sim["wait_for_learner"]) == ("lock_step", "true")
+    assert sim["env_id"] == configuration("env_id")
+    assert (control["trigger"], control["explore"]) == ("observation", "true")
+    assert control["autostart"] == "true"
+
+
+def test_learning_ends_with_the_trainer(read: Callable[[str], Read]) -> None:
+    assert read("learn.launch.py").node()["on_exit"].what == "Shutdown"
+
+
+def test_controller_is_configured_and_then_activated_where_it_starts_itself(
+    read: Callable[[str], Read],
+) -> None:
+    activate, controller, configure = read("control.launch.py").started(autostart="true")
+    assert controller.what == "LifecycleNode"
+    condition = Said("IfCondition", configuration("autostart"))
+    assert activate.options["condition"] == configure.options["condition"] == condition
+    asked = configure.options["event"].options
+    assert asked["transition_id"] == Transition.TRANSITION_CONFIGURE
+    assert asked["lifecycle_node_matcher"] == Said("matches_action", controller)
+    (transition,) = activate.values
+    assert transition.options["target_lifecycle_node"] == controller
+    states = transition.options["start_state"], transition.options["goal_state"]
+    assert states == ("configuring", "inactive")
+    (event,) = transition.options["entities"]
+    assert event.options["event"].options["transition_id"] == Transition.TRANSITION_ACTIVATE
 
 
 @pytest.fixture
