@@ -49,7 +49,7 @@ def open_checkpoint(path: Path, overrides: Mapping[str, Any]) -> Learner:
     run = RunFolder(path)
     if not run.has_checkpoint:
         raise UserError(f"{path}: holds no checkpoint, expected the folder of a run")
-    settings = load_settings(run.settings_file, overrides, LearnerSettings)
+    settings = load_settings(run.settings_file, overrides, schema=LearnerSettings)
     checkpoint = read_checkpoint(run.checkpoint)
     environment = EnvironmentSpec.of(settings)
     learner = Learner(settings, checkpoint.state.signature, run, environment=environment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -399,8 +400,8 @@ class TestPictures:
         panels = figures[0].axes
         assert [axes.get_title() for axes in panels] == [
             "reward",
-            "observation 0",
-            "observation 1",
+            "position 0",
+            "position 1",
         ]
         np.testing.assert_allclose(lines(panels[0])["truth"][1:], dreamt.episode.reward[:13])
         truth = dreamt.episode.observation["observation"][:14, 1]
@@ -523,7 +524,9 @@ class TestLearningCurves:
     def test_loss_below_zero_is_drawn_too(self, tmp_path: Path, figures: list[Any]) -> None:
         run = RunFolder(tmp_path)
         for loss in (1.0, -2.0):
-            run.log({"kind": "fit", "environment_steps": 10, "loss": loss})
+            record = {"kind": "fit", "environment_steps": 10, "loss": loss}
+            with run.metrics_file.open("a") as file:
+                file.write(json.dumps(record) + "\n")
         curves.plot_learning_curves(run)
         assert figures[0].axes[1].get_yscale() == "linear"
 
