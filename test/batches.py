@@ -1,12 +1,46 @@
-"""Batches of tensors, for tests of models."""
+"""Signatures and batches of tensors, for tests of models."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from numpy.typing import ArrayLike
+
+from planet_ros.data import ActionPart, ObservationPart, Signature
 from planet_ros.models.contract import TorchBatch
+
+
+def signature_of(
+    vectors: int | Mapping[str, int],
+    low: ArrayLike,
+    high: ArrayLike,
+    images: Mapping[str, Sequence[int]] | None = None,
+    period_s: float = 0.05,
+) -> Signature:
+    """Of vectors of these sizes (a number: one called ``observation``, 0: none) and images."""
+    if isinstance(vectors, int):
+        vectors = {"observation": vectors} if vectors else {}
+    return Signature(
+        (
+            *(ObservationPart(name, (size,)) for name, size in vectors.items()),
+            *(
+                ObservationPart(name, tuple(shape), "image", "uint8")
+                for name, shape in (images or {}).items()
+            ),
+        ),
+        tuple(
+            ActionPart(f"action_{index}", float(least), float(most))
+            for index, (least, most) in enumerate(zip(low, high, strict=True))  # type: ignore[arg-type]
+        ),
+        period_s,
+    )
 
 
 def part_of_batch(batch: TorchBatch, which: slice) -> TorchBatch:
     """Some of the sequences of a batch, along its first dimension."""
-    vectors = {name: value[which] for name, value in vars(batch).items() if name != "images"}
-    images = {name: frames[which] for name, frames in batch.images.items()}
-    return TorchBatch(**vectors, images=images)
+    return replace(
+        batch,
+        observation={name: values[which] for name, values in batch.observation.items()},
+        **{name: getattr(batch, name)[which] for name in ("action", "reward", "continues", "mask")},
+    )

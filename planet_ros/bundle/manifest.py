@@ -50,11 +50,11 @@ class Graph(_Part):
     bytes: int = Field(ge=1, le=MAX_GRAPH_BYTES)
 
 
-class EnvironmentRecord(_Part):
+class EnvironmentRecord(_Part):  # type: ignore[no-redef]  # pydantic.mypy adds **kwargs too
     """Where the model was learned; `planet_ros.environments.EnvironmentSpec` in JSON."""
 
     id: str
-    kwargs: dict[str, Any] = {}  # type: ignore[no-redef]  # the plugin adds one to __init__
+    kwargs: dict[str, Any] = {}
     modules: list[str] = []
     wrappers: list[str] = []
 

@@ -158,7 +158,7 @@ def load_bundle(path: Path | str, digest: str | None = None) -> Bundle:
     name = _printable(path)
     for graph in ("observe", "imagine"):
         check_graph(graphs[graph], f"{name}/{manifest.graphs[graph].file}")
-    model = _within(LOAD_LIMIT_S, name, lambda stop: _loaded(manifest, graphs, name, stop))
+    model = _within(LOAD_LIMIT_S, name, lambda options: _loaded(manifest, graphs, name, options))
     return Bundle(
         path=path, digest=hashlib.sha256(content).hexdigest(), manifest=manifest, model=model
     )
@@ -258,41 +258,20 @@ def _printable(path: Path) -> str:
 # ── graphs ───────────────────────────────────────────────────────────────────────────────────
 
 
-class _Stop:
-    """Ends what onnxruntime is doing, after the operator that it is at."""
-
-    def __init__(self) -> None:
-        self.run_options = onnxruntime.RunOptions()
-        self._sessions: list[onnxruntime.SessionOptions] = []
-        self._asked = False
-
-    def add(self, options: onnxruntime.SessionOptions) -> None:
-        """Making a session runs operators too, those whose inputs are constants."""
-        self._sessions.append(options)
-        if self._asked:
-            self.ask()
-
-    def ask(self) -> None:
-        self._asked = True
-        self.run_options.terminate = True
-        for options in self._sessions:
-            if hasattr(options, "set_load_cancellation_flag"):  # from onnxruntime 1.21 on
-                options.set_load_cancellation_flag(True)
-
-
-def _within(seconds: float, name: str, work: Callable[[_Stop], T]) -> T:
+def _within(seconds: float, name: str, work: Callable[[onnxruntime.RunOptions], T]) -> T:
     """Do something with graphs on a thread, and wait for it no longer than some time.
 
-    What does not end when it is asked to, since it is at one huge operator, is left behind: it
-    takes a processor until it is through, but neither the caller nor the process's end waits.
+    A run ends after the operator that it is at when the time is up. What does not end then (one
+    huge operator, or a session that is still being made, which computes whatever does not depend
+    on the inputs) is left behind: it takes a processor until it is through, but nobody waits.
     """
-    stop = _Stop()
+    options = onnxruntime.RunOptions()
     results: list[T] = []
     errors: list[BaseException] = []
 
     def run() -> None:
         try:
-            results.append(work(stop))
+            results.append(work(options))
         except BaseException as error:
             errors.append(error)
 
@@ -300,7 +279,7 @@ def _within(seconds: float, name: str, work: Callable[[_Stop], T]) -> T:
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
-        stop.ask()
+        options.terminate = True
         thread.join(seconds / 10)
         raise UserError(
             f"{name}: the graphs were not through after {seconds:g} s, expected a small part of "
@@ -311,17 +290,19 @@ def _within(seconds: float, name: str, work: Callable[[_Stop], T]) -> T:
     return results[0]
 
 
-def _loaded(manifest: Manifest, graphs: dict[str, bytes], name: str, stop: _Stop) -> OnnxWorldModel:
+def _loaded(
+    manifest: Manifest, graphs: dict[str, bytes], name: str, options: onnxruntime.RunOptions
+) -> OnnxWorldModel:
     observe, imagine = (
-        _session(graphs[graph], f"{name}/{manifest.graphs[graph].file}", stop)
+        _session(graphs[graph], f"{name}/{manifest.graphs[graph].file}")
         for graph in ("observe", "imagine")
     )
     model = OnnxWorldModel(manifest, observe, imagine, name)
-    _warm_up(model, manifest, name, stop)
+    _warm_up(model, manifest, name, options)
     return model
 
 
-def _session(content: bytes, name: str, stop: _Stop) -> onnxruntime.InferenceSession:
+def _session(content: bytes, name: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     # One thread that sleeps when idle: on small products more threads are slower, and spinning
     # takes the processor from the rest of the robot (docs/performance.md).
@@ -331,7 +312,6 @@ def _session(content: bytes, name: str, stop: _Stop) -> onnxruntime.InferenceSes
     # Not onnxruntime's own format, which `check_graph` does not read.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     options.log_severity_level = 4  # what is wrong is in the exception
-    stop.add(options)
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no base class
@@ -383,12 +363,13 @@ def _fits(have: Any, want: int | str, exact: bool) -> bool:
     return have == want or not (exact or isinstance(have, int))
 
 
-def _warm_up(model: OnnxWorldModel, manifest: Manifest, name: str, stop: _Stop) -> None:
+def _warm_up(
+    model: OnnxWorldModel, manifest: Manifest, name: str, options: onnxruntime.RunOptions
+) -> None:
     """Run both graphs once, so that the first tick is as fast as the others."""
     signature, candidates = manifest.signature, manifest.planner.candidates
     actions = np.empty((candidates, manifest.horizon, signature.actions), np.float32)
     actions[:] = signature.middle
-    options = stop.run_options
     try:
         belief = model.observe(model.initial_belief(), signature.middle, signature.zeros(), options)
         rollouts = model.imagine(belief, actions, options)

@@ -30,10 +30,13 @@ def load_settings(
     *,
     schema: type[AnySection],
 ) -> AnySection: ...
+@overload
+def load_settings(
+    path: Path | str | None, overrides: Mapping[str, Any] | None, schema: type[AnySection]
+) -> AnySection: ...
 def load_settings(
     path: Path | str | None,
     overrides: Mapping[str, Any] | None = None,
-    *,
     schema: type[Section] = Settings,
 ) -> Section:
     """Read a ROS parameter file, then apply overrides.

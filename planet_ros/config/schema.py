@@ -98,8 +98,12 @@ def settings_from(values: Mapping[str, Any], source: str = "settings") -> Settin
 def settings_from(
     values: Mapping[str, Any], source: str = "settings", *, schema: type[AnySection]
 ) -> AnySection: ...
+@overload
 def settings_from(
-    values: Mapping[str, Any], source: str = "settings", *, schema: type[Section] = Settings
+    values: Mapping[str, Any], source: str, schema: type[AnySection]
+) -> AnySection: ...
+def settings_from(
+    values: Mapping[str, Any], source: str = "settings", schema: type[Section] = Settings
 ) -> Section:
     """Check nested or dotted values against a schema.
 
@@ -162,6 +166,8 @@ def _explain(item: Any, known: Mapping[str, Setting]) -> str:
 
 def narrowed(settings: Section, schema: type[AnySection]) -> AnySection:
     """Those of `settings` that a schema has; it has no others."""
+    if type(settings) is schema:
+        return settings
     values = dict(flatten(settings.model_dump()))
     return settings_from(
         {setting.name: values[setting.name] for setting in settings_in(schema)}, schema=schema

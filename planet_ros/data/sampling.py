@@ -246,7 +246,7 @@ class SequenceSampler:
         self, name: str, episode: NDArray[np.int64], start: NDArray[np.int64]
     ) -> NDArray[np.uint8]:
         first = (start - self.first_start[episode]).ravel()
-        sources = [self.episodes[index].observation[name] for index in episode.ravel()]
+        sources = [self.episodes[index].observation[name] for index in episode.ravel().tolist()]
         frames = np.empty((len(sources), self.length + 1, *sources[0].shape[1:]), dtype=np.uint8)
         for target, source, begin in zip(frames, sources, first, strict=True):
             found = source[begin : begin + self.length + 1]

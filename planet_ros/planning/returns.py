@@ -31,21 +31,22 @@ def candidate_returns(
     Raises ValueError for shapes that are not the same (N, H), or a discount or penalty out of
     range.
     """
-    shapes = {"rewards": rewards.shape}
-    if continues is not None:
-        shapes["continues"] = continues.shape
-    if disagreement is not None:
-        shapes["disagreement"] = disagreement.shape
-    if rewards.ndim != 2 or any(shape != rewards.shape for shape in shapes.values()):
-        found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise ValueError(f"found shapes {found}, expected the same (N, H) for all")
+    shape = rewards.shape
+    if (
+        rewards.ndim != 2
+        or (continues is not None and continues.shape != shape)
+        or (disagreement is not None and disagreement.shape != shape)
+    ):
+        given = {"rewards": rewards, "continues": continues, "disagreement": disagreement}
+        found = [f"{name} {array.shape}" for name, array in given.items() if array is not None]
+        raise ValueError(f"found shapes {', '.join(found)}, expected the same (N, H) for all")
     if not 0.0 <= discount <= 1.0:
         raise ValueError(f"discount: found {discount}, expected 0 to 1")
     if not (math.isfinite(disagreement_penalty) and disagreement_penalty >= 0.0):
         raise ValueError(
             f"disagreement_penalty: found {disagreement_penalty}, expected finite and at least 0"
         )
-    candidates, horizon = rewards.shape
+    candidates, horizon = shape
     # Where every episode goes on, one row of weights is that of all candidates.
     weights = np.ones((1 if continues is None else candidates, horizon))
     if continues is not None:

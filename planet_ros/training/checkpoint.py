@@ -20,7 +20,7 @@ from planet_ros.files import folder_written_whole
 
 TENSORS_FILE = "tensors.npz"
 STATE_FILE = "state.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION: Literal[2] = 2
 
 _RANDOM_STATE = "random/torch"
 _Count = Annotated[int, Field(ge=0)]

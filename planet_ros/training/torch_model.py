@@ -42,7 +42,10 @@ class TorchBeliefModel:
     def imagine(self, belief: Array, actions: Array) -> Rollouts:
         """What is expected of candidates `actions` (N, H, A)."""
         imagined = self._model.imagine(self._tensor(belief), self._tensor(actions))
-        return Rollouts(*(None if part is None else part.cpu().numpy() for part in imagined))
+        return Rollouts(
+            imagined.rewards.cpu().numpy(),
+            *(None if part is None else part.cpu().numpy() for part in imagined[1:]),
+        )
 
     def _tensor(self, values: NDArray[Any]) -> torch.Tensor:
         values = np.ascontiguousarray(values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import time
@@ -18,7 +17,10 @@ from rcl_interfaces.srv import SetParameters
 from std_msgs.msg import Float64MultiArray, String
 
 from planet_ros.bundle.runtime import load_bundle
-from planet_ros.ros.messages import EVERY_STEP, LATCHED, read_vector, vector_message
+from planet_ros.messages.announcements import Announcement
+from planet_ros.messages.vectors import read_vector, vector_message
+from planet_ros.ros.topics import EVERY_STEP, LATCHED
+from planet_ros.ros.types import make
 
 pytestmark = pytest.mark.ros
 
@@ -30,6 +32,19 @@ ACTING = {
     "controller.stale_timeout_s": STALE_S,
     "controller.rate_hz": 1 / PERIOD_S,
 }
+
+NOT_ANNOUNCEMENTS = [
+    "[" * 2000,
+    '{"path": "/\\ud800", "hash": "x"}',
+    "",
+    "garbage",
+    "{}",
+    "[]",
+    '{"path": "/a\\u0000b", "hash": "' + "0" * 64 + '"}',
+    '{"path": 7, "hash": null}',
+    "x" * 5_000_000,
+]
+"""Texts that are no announcement, the first one nested too deeply for a parser."""
 
 
 def change_state(ros: Ros, transition: int) -> bool:
@@ -151,12 +166,12 @@ def test_an_announced_bundle_is_taken_over_and_a_damaged_one_is_not(
     ros.until(lambda: "waiting for a model" in diagnostics.text)
     assert not commands  # who has never acted has nothing to stop
 
-    announcer.publish(String(data=json.dumps({"path": str(good), "hash": digest})))
-    ros.until(lambda: in_use and json.loads(in_use[-1].data)["hash"] == digest)
+    announcer.publish(String(data=Announcement(good, digest).to_text()))
+    ros.until(lambda: in_use and Announcement.read(in_use[-1].data) == Announcement(good, digest))
     ros.start("gym_bridge", ENVIRONMENT)
     ros.until(lambda: len(commands) > 5)
 
-    announcer.publish(String(data=json.dumps({"path": str(bad), "hash": digest})))
+    announcer.publish(String(data=Announcement(bad, digest).to_text()))
     ros.until(lambda: "imagine.onnx: found" in diagnostics.text)
     count = len(commands)
     ros.until(lambda: len(commands) > count + 5)
@@ -174,13 +189,63 @@ def test_observations_that_do_not_fit_are_dropped_and_counted(ros: Ros, tiny_bun
     source = ros.observer.create_publisher(Float64MultiArray, "observation", 1)
     ros.connect(source, "controller")
 
-    for vector in ([1.0, 2.0, 3.0], [np.nan, 0.0]):
+    for dropped, vector in enumerate(([1.0, 2.0, 3.0], [np.nan, 0.0], [0.0] * 20_000), start=1):
         source.publish(Float64MultiArray(data=vector))
-    ros.until(lambda: diagnostics.dropped > 0)
+        ros.until(lambda: diagnostics.dropped == dropped)  # noqa: B023
     assert "expected 2 finite numbers" in controller.output
+    assert max(map(len, controller.output.splitlines())) < 1000
     assert not commands
-    source.publish(vector_message("observation", np.zeros(2), 7_000_000_000))
+    source.publish(vector_message(make, "observation", np.zeros(2), 7_000_000_000))
     ros.until(lambda: commands)
     answer = read_vector(commands[-1])
-    assert answer.stamp_ns == 7_000_000_000
+    assert answer.label.stamp_ns == 7_000_000_000
     assert np.abs(answer.values).max() <= 1.0
+
+
+def test_no_text_on_a_topic_ends_the_node_and_a_latched_one_no_later_one(
+    ros: Ros, tiny_bundle: str
+) -> None:
+    diagnostics = Diagnostics(ros)
+    in_use = ros.collect(String, "model_in_use", LATCHED)
+    announcer = ros.observer.create_publisher(String, "model", LATCHED)
+    announcer.publish(String(data=NOT_ANNOUNCEMENTS[0]))
+    controller = ros.start("controller", {"controller.trigger": "observation"})
+    assert change_state(ros, Transition.TRANSITION_CONFIGURE)
+    ros.until(lambda: diagnostics.dropped == 1)
+    for dropped, text in enumerate(NOT_ANNOUNCEMENTS[1:], start=2):
+        announcer.publish(String(data=text))
+        ros.until(lambda: diagnostics.dropped == dropped)  # noqa: B023
+    assert controller.poll() is None
+    assert "dropped a message on 'model': announcement: found '[[[" in controller.output
+    assert max(map(len, controller.output.splitlines())) < 1000
+    assert not in_use
+
+    announcement = Announcement(Path(tiny_bundle), load_bundle(tiny_bundle).digest)
+    announcer.publish(String(data=announcement.to_text()))
+    ros.until(lambda: in_use)
+    assert Announcement.read(in_use[-1].data) == announcement
+
+
+def test_planner_settings_that_the_bundle_overrules_are_named_once_for_each_bundle(
+    ros: Ros, tiny_bundle: str, tmp_path: Path
+) -> None:
+    given = {"planner.candidates": 7, "planner.horizon": 4, "planner.discount": 0.5}
+    assert load_bundle(tiny_bundle).manifest.planner.horizon == 4
+    in_use = ros.collect(String, "model_in_use", LATCHED)
+    controller = ros.start("controller", {"model": tiny_bundle, **given})
+    assert change_state(ros, Transition.TRANSITION_CONFIGURE)
+    text = "planner settings given to this node are not used, the bundle decides: "
+    ros.until(lambda: text in controller.output)
+    (line,) = (line for line in controller.output.splitlines() if text in line)
+    assert "planner.candidates is 7, the bundle's 16; planner.discount is 0.5, the bun" in line
+    assert "horizon" not in line
+    assert "planet-ros export" in line
+    ros.spin(1.5)
+    assert controller.output.count(text) == 1
+
+    other = tmp_path / "other"
+    shutil.copytree(tiny_bundle, other)
+    announcer = ros.observer.create_publisher(String, "model", LATCHED)
+    announcer.publish(String(data=Announcement(other, load_bundle(other).digest).to_text()))
+    ros.until(lambda: len(in_use) == 2)
+    ros.until(lambda: controller.output.count(text) == 2)

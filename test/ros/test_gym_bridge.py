@@ -15,7 +15,10 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
-from planet_ros.ros.messages import EVERY_STEP, read_step, read_vector, vector_message
+from planet_ros.messages.steps import read_step
+from planet_ros.messages.vectors import read_vector, vector_message
+from planet_ros.ros.topics import EVERY_STEP
+from planet_ros.ros.types import make
 
 pytestmark = pytest.mark.ros
 
@@ -35,12 +38,14 @@ def test_lock_step_reports_what_the_environment_does(ros: Ros) -> None:
     for step in steps:
         if step.index == 0:
             starts = [env.reset(seed=5 + n)[0] for n in range(4)]
-            episode = next(n for n, o in enumerate(starts) if np.allclose(o, step.observation))
+            episode = next(
+                n for n, o in enumerate(starts) if np.allclose(o, step.observation["observation"])
+            )
             env.reset(seed=5 + episode)
             resets += 1
             continue
         observation, reward, terminated, truncated, _ = env.step(np.array([0.5], np.float32))
-        np.testing.assert_array_equal(step.observation, observation)
+        np.testing.assert_array_equal(step.observation["observation"], observation)
         assert step.reward == pytest.approx(reward)
         assert (step.terminated, step.truncated) == (terminated, truncated)
         assert step.truncated == (step.index == 200)
@@ -55,7 +60,7 @@ def test_lock_step_reports_what_the_environment_does(ros: Ros) -> None:
     for message in joints:
         stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
         if stamp in by_stamp:
-            cosine, sine, velocity = by_stamp[stamp].observation
+            cosine, sine, velocity = by_stamp[stamp].observation["observation"]
             assert np.cos(message.position[0]) == pytest.approx(cosine, abs=1e-5)
             assert np.sin(message.position[0]) == pytest.approx(sine, abs=1e-5)
             assert message.velocity[0] == pytest.approx(velocity, abs=1e-5)
@@ -80,11 +85,11 @@ def test_lock_step_passes_over_answers_to_another_observation(ros: Ros) -> None:
     publisher = ros.observer.create_publisher(Float64MultiArray, "commands", 10)
     ros.start("gym_bridge", {**ENVIRONMENT, "bridge.command_timeout_s": 0.2})
     ros.until(lambda: observations)
-    stamp = read_vector(observations[-1]).stamp_ns
+    stamp = read_vector(observations[-1]).label.stamp_ns
     assert stamp is not None
     ros.connect(publisher, "gym_bridge")
-    publisher.publish(vector_message("action", np.array([1.0, 1.0]), stamp - 1))
-    publisher.publish(vector_message("action", np.array([-1.0, 0.5]), stamp))
+    publisher.publish(vector_message(make, "action", np.array([1.0, 1.0]), stamp - 1))
+    publisher.publish(vector_message(make, "action", np.array([-1.0, 0.5]), stamp))
     ros.until(lambda: steps and read_step(steps[-1]).index == 1)
     np.testing.assert_allclose(read_step(steps[-1]).action, [-1.0, 0.5])
 

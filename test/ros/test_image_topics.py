@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -24,23 +23,17 @@ from std_msgs.msg import Float64MultiArray, String
 from tiny_environments import EPISODE_STEPS
 
 from planet_ros.bundle.runtime import load_bundle
-from planet_ros.control.agent import Agent
+from planet_ros.control.policy import PlanningPolicy
 from planet_ros.data import Episode, EpisodeStore, Step
 from planet_ros.data.images import fit_image
 from planet_ros.environments import Environment, EnvironmentSpec
-from planet_ros.ros.messages import (
-    EVERY_IMAGE,
-    EVERY_STEP,
-    LATCHED,
-    NEWEST,
-    image_message,
-    image_stamp_ns,
-    read_image,
-    read_step,
-    read_vector,
-    step_message,
-    vector_message,
-)
+from planet_ros.messages.announcements import Announcement
+from planet_ros.messages.images import image_message, image_stamp_ns, read_image
+from planet_ros.messages.steps import read_step, step_message
+from planet_ros.messages.vectors import read_label, read_vector, vector_message, vector_of
+from planet_ros.ros.topics import EVERY_IMAGE, EVERY_STEP, LATCHED, NEWEST
+from planet_ros.ros.types import make
+from planet_ros.training.collect import collect
 
 pytestmark = pytest.mark.ros
 
@@ -67,12 +60,12 @@ class Camera:
             ros.connect(publisher, "controller")
 
     def show(self, image: NDArray[np.uint8] | Image, stamp_ns: int = 0) -> None:
-        message = image if isinstance(image, Image) else image_message(image, stamp_ns)
+        message = image if isinstance(image, Image) else image_message(make, image, stamp_ns)
         self._images.publish(message)
 
     def label(self, stamp_ns: int, index: int) -> None:
         self._labels.publish(
-            vector_message("observation", np.zeros(0), stamp_ns, episode=0, index=index)
+            vector_message(make, "observation", np.zeros(0), stamp_ns, episode=0, index=index)
         )
 
 
@@ -104,8 +97,8 @@ def test_bridge_publishes_the_image_of_every_step(
     assert compared[-1].last  # the last one too: a learner needs it
     assert len(compared) >= EPISODE_STEPS - 1  # whoever is matched late misses the first
     for step in compared:
-        np.testing.assert_array_equal(frames[step.stamp_ns], expected[step.index].images[name])
-        assert len(step.observation) == size
+        np.testing.assert_array_equal(frames[step.stamp_ns], expected[step.index].observation[name])
+        assert len(vector_of(step.observation)) == size
     assert len(commander.observations[-1].data) == size
 
 
@@ -120,14 +113,9 @@ def test_lock_step_over_topics_takes_the_actions_of_one_process(
     ros.until(lambda: len(steps) > 2 * EPISODE_STEPS + 4)
     over_topics = [step for step in map(read_step, steps) if step.index > 0]
 
-    bundle, inside, expected = load_bundle(path), made(environment), []
-    agent = Agent.of(bundle, SEED)
-    for episode in range(2):
-        agent.reset(seed=SEED + episode)
-        step = inside.reset(seed=SEED + episode)
-        while not step.last:
-            step = inside.step(agent.act(step.observation, step.images).actions[0])
-            expected.append(step)
+    policy = PlanningPolicy.of(load_bundle(path), SEED)
+    steps_inside = collect(policy, made(environment), [SEED, SEED + 1])
+    expected = [step for step in steps_inside if step.index > 0]
     assert np.ptp([step.action for step in expected], axis=0).max() > 0.5
     for found, wanted in zip(over_topics, expected, strict=False):
         assert found.index == wanted.index
@@ -143,7 +131,12 @@ def test_lock_step_answers_when_label_and_image_of_one_stamp_are_there(
     commands = ros.collect(Float64MultiArray, "commands", EVERY_STEP)
     diagnostics = Diagnostics(ros)
     controller = start_controller(ros, path, **LOCK_STEP, **{"controller.stale_timeout_s": 0.4})
-    camera, agent = Camera(ros), Agent.of(load_bundle(path), SEED)
+    camera, policy = Camera(ros), PlanningPolicy.of(load_bundle(path), SEED)
+
+    def planned(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        action = policy.act({"image": image}).actions[0]
+        policy.took(action)
+        return action
 
     def answered(count: int) -> NDArray[np.float32]:
         ros.until(lambda: len(commands) >= count)
@@ -153,21 +146,20 @@ def test_lock_step_answers_when_label_and_image_of_one_stamp_are_there(
     frame = random_frame(0, (48, 32, 3))
     camera.label(10, index=0)
     camera.show(frame, 10)
-    grey = {"image": fit_image(frame, (8, 8, 1))}
-    np.testing.assert_array_equal(answered(1), agent.act(np.zeros(0), grey).actions[0])
+    np.testing.assert_array_equal(answered(1), planned(fit_image(frame, (8, 8, 1))))
 
     camera.show(random_frame(9, (8, 8, 1)), 19)
     ros.spin(0.1)
     frame = random_frame(1, (8, 8, 1))
     camera.show(frame, 20)
     camera.label(20, index=1)
-    action = agent.act(np.zeros(0), {"image": frame}).actions[0]
+    action = planned(frame)
     np.testing.assert_array_equal(answered(2), action)
     camera.show(frame, 20)  # a repetition is answered alike, and once
     camera.label(20, index=1)
     np.testing.assert_array_equal(answered(3), action)
 
-    wrong_encoding, cut, unstamped = (image_message(frame, 30) for _ in range(3))
+    wrong_encoding, cut, unstamped = (image_message(make, frame, 30) for _ in range(3))
     wrong_encoding.encoding = "yuv422_yuy2"
     cut.data = cut.data[:-1]
     unstamped.header.stamp.nanosec = 0
@@ -178,11 +170,10 @@ def test_lock_step_answers_when_label_and_image_of_one_stamp_are_there(
     ros.until(lambda: diagnostics.dropped == 3)
     assert "found the encoding 'yuv422_yuy2', expected one of" in controller.output
     ros.until(lambda: "the observation is not complete: nothing new on 'image'" in diagnostics.text)
-    assert all(read_vector(message).stamp_ns != 30 for message in commands[3:])
+    assert all(read_label(message).stamp_ns != 30 for message in commands[3:])
     camera.show(frame, 30)
-    ros.until(lambda: read_vector(commands[-1]).stamp_ns == 30)
-    expected = agent.act(np.zeros(0), {"image": frame}).actions[0]
-    np.testing.assert_array_equal(read_vector(commands[-1]).values, expected)
+    ros.until(lambda: read_label(commands[-1]).stamp_ns == 30)
+    np.testing.assert_array_equal(read_vector(commands[-1]).values, planned(frame))
 
 
 def test_timer_acts_on_the_newest_frame_and_a_silent_camera_is_named(
@@ -202,7 +193,8 @@ def test_timer_acts_on_the_newest_frame_and_a_silent_camera_is_named(
     publisher = ros.observer.create_publisher(Image, "image", NEWEST)
     frames = [random_frame(number, (120, 160, 3)) for number in range(8)]
     timer = ros.observer.create_timer(
-        0.03, lambda: publisher.publish(image_message(frames[len(commands) % 8], time.time_ns()))
+        0.03,
+        lambda: publisher.publish(image_message(make, frames[len(commands) % 8], time.time_ns())),
     )
 
     def acting() -> bool:
@@ -245,8 +237,8 @@ def test_subscriptions_follow_the_bundle(
         (image_bundles[PICTURE_AND_POSITION["env_id"]], {"camera"}),
         (tiny_bundle, set()),
     ):
-        record = {"path": path, "hash": load_bundle(path).digest}
-        announcer.publish(String(data=json.dumps(record)))
+        announcement = Announcement(Path(path), load_bundle(path).digest)
+        announcer.publish(String(data=announcement.to_text()))
 
         def read() -> set[str]:
             return {name for name, one in cameras.items() if one.get_subscription_count()}
@@ -279,6 +271,8 @@ def learned(ros: Ros, output: Path) -> list[Episode]:
     assert trainer.poll() == 0, trainer.output
     assert "missing" not in trainer.output
     ros.close()
+    # 8 deterministic and 3 stochastic numbers, as IMAGE_MODEL says.
+    assert load_bundle(output / "model").manifest.belief_size == 11
     return EpisodeStore(output / "episodes").episodes
 
 
@@ -287,14 +281,14 @@ def test_learning_from_images_is_the_same_for_the_same_seed(ros: Ros, tmp_path: 
     assert [len(episode) for episode in first] == [len(episode) for episode in second] == [20] * 4
     inside = made(PICTURE)
     for number, (one, other) in enumerate(zip(first, second, strict=True)):
-        np.testing.assert_array_equal(one.images["image"], other.images["image"])
+        np.testing.assert_array_equal(one.observation["image"], other.observation["image"])
         np.testing.assert_array_equal(one.action, other.action)
         np.testing.assert_array_equal(one.reward, other.reward)
         # And each image is that of its step.
         steps = [inside.reset(seed=SEED + number)]
         steps += [inside.step(action) for action in one.action]
-        seen = np.stack([step.images["image"] for step in steps])
-        np.testing.assert_array_equal(one.images["image"], seen)
+        seen = np.stack([step.observation["image"] for step in steps])
+        np.testing.assert_array_equal(one.observation["image"], seen)
 
 
 def test_lost_images_cut_the_episode_and_learning_goes_on(ros: Ros, tmp_path: Path) -> None:
@@ -311,15 +305,15 @@ def test_lost_images_cut_the_episode_and_learning_goes_on(ros: Ros, tmp_path: Pa
             stamp_ns = 1 + 1000 * episode + index
             step = Step(
                 index=index,
-                observation=np.zeros(0, np.float32),
+                observation={},
                 action=np.zeros(2, np.float32),
                 reward=-1.0,
                 truncated=index == last,
                 stamp_ns=stamp_ns,
             )
             if index not in missing:
-                images.publish(image_message(random_frame(stamp_ns, (16, 16, 3)), stamp_ns))
-            steps.publish(step_message(step))
+                images.publish(image_message(make, random_frame(stamp_ns, (16, 16, 3)), stamp_ns))
+            steps.publish(step_message(make, step))
 
     publish(0, 9, missing=(4,))
     ros.until(lambda: "episode 2:" in trainer.output)
@@ -334,4 +328,4 @@ def test_lost_images_cut_the_episode_and_learning_goes_on(ros: Ros, tmp_path: Pa
     starts = [(0, 0), (0, 5), (1, 0)]
     for episode, (number, start) in zip(episodes, starts, strict=True):
         frame = random_frame(1 + 1000 * number + start, (16, 16, 3))
-        np.testing.assert_array_equal(episode.images["image"][0], fit_image(frame, (8, 8, 1)))
+        np.testing.assert_array_equal(episode.observation["image"][0], fit_image(frame, (8, 8, 1)))

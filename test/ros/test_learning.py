@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from nodes import ENVIRONMENT, NodeProcess, Ros
+from std_msgs.msg import String
 
 from planet_ros.bundle.runtime import load_bundle
 from planet_ros.data import EpisodeStore
 from planet_ros.environments import Environment
+from planet_ros.ros.topics import LATCHED
 from planet_ros.training.evaluate import environment_of, evaluate
 from planet_ros.training.run import RunFolder
 
@@ -103,7 +105,8 @@ def test_the_same_seed_gives_the_same_steps(
     assert sum(len(episode) for episode in first) == 140
     assert len(first) == len(second)
     for one, other in zip(first, second, strict=True):
-        np.testing.assert_array_equal(one.observation, other.observation)
+        for name in one.observation.keys() | other.observation.keys():
+            np.testing.assert_array_equal(one.observation[name], other.observation[name])
         np.testing.assert_array_equal(one.action, other.action)
         np.testing.assert_array_equal(one.reward, other.reward)
 
@@ -125,6 +128,24 @@ def test_sigint_saves_and_the_run_can_be_resumed(ros: Ros, tmp_path: Path) -> No
     run = learn(ros, output, **overrides)
     assert EpisodeStore(run.episodes).steps == goal
     assert load_bundle(run.bundle).manifest.environment_steps == goal
+
+
+def test_no_text_on_model_in_use_ends_the_trainer(ros: Ros, tmp_path: Path) -> None:
+    speaker = ros.observer.create_publisher(String, "model_in_use", LATCHED)
+    texts = ["garbage", "{}", "[]", "", "[" * 2000, '{"path": "/\\ud800", "hash": "x"}']
+    speaker.publish(String(data=texts[0]))
+    trainer = ros.start("trainer", {**LEARNING, "training.output": str(tmp_path / "run")})
+    ros.until(lambda: "dropped a message on 'model_in_use': announcement: found" in trainer.output)
+    for text in texts[1:]:
+        speaker.publish(String(data=text))
+        ros.spin(0.1)  # the newest alone is kept for a reader
+    ros.spin(2.0)
+    speaker.publish(String(data="once more"))
+    # Not each is said, but each is counted.
+    ros.until(lambda: f"({len(texts) + 1} dropped so far)" in trainer.output)
+    assert trainer.poll() is None
+    assert max(map(len, trainer.output.splitlines())) < 1000
+    assert trainer.end() == 0
 
 
 def test_an_output_folder_that_holds_a_run_is_refused(ros: Ros, tiny_run: Path) -> None:

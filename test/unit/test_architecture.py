@@ -77,7 +77,6 @@ LONGEST_FILE = 450
 LONGER = {
     "test/unit/test_control_loop.py": "every event that the loop can meet, by one rig",
     "test/unit/test_rssm.py": "one model",
-    "test/unit/test_planning.py": "every planner beside its literal version",
 }
 """Files of more lines, and why."""
 

@@ -22,8 +22,6 @@ from planet_ros.config import (
 )
 from planet_ros.errors import UserError
 
-PRESETS = sorted((Path(__file__).resolve().parents[2] / "config").glob("*.yaml"))
-
 
 def refusal(values: dict[str, Any]) -> str:
     with pytest.raises(UserError) as caught:
@@ -125,38 +123,26 @@ def test_impossible_layers_are_refused(sizes: list[int]) -> None:
     assert "world_model.hidden_sizes: found" in refusal({"world_model.hidden_sizes": sizes})
 
 
-@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
-def test_every_preset_loads_and_names_its_own_values_only(path: Path) -> None:
-    settings = load_settings(path)
-    assert settings.training.output == "runs/latest"
-
-
-def test_planets_six_tasks_differ_in_the_task_alone() -> None:
-    """Action repeats are those of the paper's table 1."""
-    repeats = {
-        "cartpole_swingup": 8,
-        "reacher_easy": 4,
-        "cheetah_run": 4,
-        "finger_spin": 2,
-        "cup_catch": 4,
-        "walker_walk": 2,
-    }
-    rest = set()
-    for name, repeat in repeats.items():
-        (path,) = [path for path in PRESETS if path.stem == name]
-        settings = load_settings(path)
-        assert settings.env_id.startswith("dm_control/")
-        assert settings.env_wrappers[0].endswith(f'{{"repeat": {repeat}}}')
-        assert settings.rssm.image_network == "convolutional"
-        rest.add(settings.model_copy(update={"env_id": "", "env_wrappers": []}).model_dump_json())
-    assert len(rest) == 1
-
-
 @pytest.mark.parametrize("text", ["{", "[]", "3", ""])
 def test_environment_arguments_that_are_no_json_object_are_refused(text: str) -> None:
     message = refusal({"env_kwargs": text})
     assert "env_kwargs: found" in message
     assert "JSON object" in message
+
+
+@pytest.mark.parametrize("setting", ["env_action_names", "env_observation_names"])
+@pytest.mark.parametrize("names", [[""], ["torque [N m]", " "], ["x" * 101]])
+def test_names_that_say_nothing_or_too_much_are_refused(setting: str, names: list[str]) -> None:
+    message = refusal({setting: names})
+    assert f"{setting}: found {names!r}, expected names of 1 to 100 characters" in message
+
+
+def test_names_and_units_of_an_interface_are_settings() -> None:
+    names = ["angular velocity [rad/s]", "x" * 100]
+    settings = settings_from({"env_observation_names": names, "env_action_names": ["torque [N m]"]})
+    assert settings.env_observation_names == names
+    assert settings.env_action_names == ["torque [N m]"]
+    assert Settings().env_observation_names == Settings().env_action_names == []
 
 
 def test_all_problems_of_a_file_are_reported_at_once() -> None:
@@ -209,7 +195,7 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
 
 def test_settings_cannot_change_after_they_were_checked() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Settings().planner.horizon = 0
+        Settings().planner.horizon = 0  # type: ignore[misc]
 
 
 SAMPLES = st.fixed_dictionaries(
@@ -251,43 +237,6 @@ def test_schema_has_every_setting_once_with_its_default() -> None:
 def test_nest_undoes_flatten() -> None:
     values = Settings().model_dump()
     assert nest(dict(flatten(values))) == values
-
-
-def test_every_file_in_config_loads(root: Path) -> None:
-    files = sorted((root / "config").glob("*.yaml"))
-    assert {"pendulum.yaml", "pendulum_notebook.yaml"} <= {file.name for file in files}
-    for file in files:
-        load_settings(file)
-
-
-def test_notebook_preset_has_the_hyper_parameters_of_the_notebook(root: Path) -> None:
-    settings = load_settings(root / "config" / "pendulum_notebook.yaml")
-    training, model, planner = settings.training, settings.world_model, settings.planner
-    assert settings.env_id == "Pendulum-v1"
-    assert settings.data.capacity_steps == 100_000  # BUFFER_CAPACITY_PLANET
-    assert training.sequence_length == 50  # SEQUENCE_LENGTH
-    assert training.loss_steps == 1  # "just predict based on the first step of each sequence"
-    assert training.batch_size == 32  # MODEL_BATCH_SIZE
-    assert training.updates == 100  # MODEL_TRAIN_STEPS
-    assert training.learning_rate == 1e-3  # MODEL_LR
-    assert training.weight_decay == 0  # torch.optim.Adam
-    assert training.gradient_clip == 0  # commented out in the notebook
-    assert training.random_steps == 1000  # INITIAL_RANDOM_STEPS
-    assert training.update_every_steps == 100  # STEPS_PER_ITERATION_PLANET
-    assert training.steps == 1000 + 50 * 100  # and NUM_ITERATIONS_PLANET
-    assert model.hidden_sizes == [200, 200]  # HIDDEN_DIM_MODEL, fc1 and fc2
-    assert model.activation == "relu"
-    assert model.members == 1
-    assert model.target == "state"
-    assert model.head == "deterministic"
-    assert not model.normalize
-    assert not model.predict_continue
-    assert planner.kind == "cem"
-    assert planner.horizon == 12  # PLANNING_HORIZON
-    assert planner.candidates == 1000  # CEM_CANDIDATES
-    assert planner.elites == 100  # CEM_ELITES
-    assert planner.iterations == 10  # CEM_ITERATIONS
-    assert planner.discount == 0.99  # CEM_GAMMA
 
 
 def test_reference_page_is_up_to_date(root: Path) -> None:

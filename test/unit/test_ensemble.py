@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from batches import part_of_batch
+from batches import part_of_batch, signature_of
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from planet_ros.config import WorldModelSettings, load_settings
 from planet_ros.data import Episode, SequenceSampler
-from planet_ros.models import Ensemble, Shapes
-from planet_ros.models.contract import TorchBatch
+from planet_ros.models import Ensemble
+from planet_ros.models.contract import Imagined, TorchBatch
 
 LOW = np.array([-2.0, 0.0], dtype=np.float32)
 HIGH = np.array([2.0, 10.0], dtype=np.float32)
@@ -34,14 +34,14 @@ def same_random_numbers_and_one_thread() -> Iterator[None]:
 
 def ensemble(observation: int = 3, **settings: Any) -> Ensemble:
     small = {"members": 3, "hidden_sizes": [8, 6], "predict_continue": False, **settings}
-    return Ensemble(Shapes(observation, LOW, HIGH), WorldModelSettings(**small))
+    return Ensemble(signature_of(observation, LOW, HIGH), WorldModelSettings(**small))
 
 
 def episode_of(
     observation: NDArray[Any], action: NDArray[Any], reward: NDArray[Any], **end: bool
 ) -> Episode:
     return Episode(
-        observation=np.asarray(observation, dtype=np.float32),
+        observation={"observation": np.asarray(observation, dtype=np.float32)},
         action=np.asarray(action, dtype=np.float32),
         reward=np.asarray(reward, dtype=np.float64),
         **{"terminated": False, "truncated": True, **end},
@@ -59,9 +59,11 @@ def random_episode(rng: np.random.Generator, steps: int = 200, size: int = 3) ->
 def random_batch(model: Ensemble, rng: np.random.Generator, size: int, length: int) -> TorchBatch:
     shape = (model.members, size, length)
     return TorchBatch(
-        observation=torch.from_numpy(
-            rng.normal(0, 2, (*shape[:2], length + 1, model.shapes.observation))
-        ).float(),
+        observation={
+            "observation": torch.from_numpy(
+                rng.normal(0, 2, (*shape[:2], length + 1, model.belief_size))
+            ).float()
+        },
         action=torch.from_numpy(rng.uniform(LOW, HIGH, (*shape, 2))).float(),
         reward=torch.from_numpy(rng.normal(size=shape)).float(),
         continues=torch.from_numpy(rng.integers(2, size=shape)).float(),
@@ -79,7 +81,7 @@ def fit(model: Ensemble, episodes: list[Episode], updates: int, rate: float = 3e
         batch = sampler.sample(model.batch_dimensions(64), rng)
         loss, _ = model.loss(
             TorchBatch(
-                torch.from_numpy(batch.observation),
+                {name: torch.from_numpy(values) for name, values in batch.observation.items()},
                 torch.from_numpy(batch.action),
                 torch.from_numpy(batch.reward),
                 torch.from_numpy(batch.continues),
@@ -103,7 +105,7 @@ class Literal:
 
     def __init__(self, model: Ensemble, settings: dict[str, Any]) -> None:
         self.state = {name: value.double().numpy() for name, value in model.state_dict().items()}
-        self.members, self.size = model.members, model.shapes.observation
+        self.members, self.size = model.members, model.belief_size
         self.layers = len(model.weights)
         self.settings = settings
 
@@ -174,7 +176,7 @@ class TestNotebook:
     def pair(self, root: Path) -> tuple[Ensemble, NotebookModel]:
         """The notebook's preset and the notebook's model, with the same weights."""
         settings = load_settings(root / "config" / "pendulum_notebook.yaml").world_model
-        model = Ensemble(Shapes(3, np.float32([-2]), np.float32([2])), settings)
+        model = Ensemble(signature_of(3, [-2], [2]), settings)
         notebook = NotebookModel(3, 1)
         last_weight = torch.cat([notebook.fc_next_state.weight, notebook.fc_reward.weight])
         last_bias = torch.cat([notebook.fc_next_state.bias, notebook.fc_reward.bias])
@@ -215,7 +217,9 @@ class TestNotebook:
             observation = torch.randn(32, 51, 3)
             action, reward = torch.randn(32, 50, 1), torch.randn(32, 50)
             ones = torch.ones(1, 32, 50)
-            batch = TorchBatch(observation[None], action[None], reward[None], ones, ones)
+            batch = TorchBatch(
+                {"observation": observation[None]}, action[None], reward[None], ones, ones
+            )
             loss, _ = model.loss(batch, training.loss_steps)
             # "we simplify and just predict based on the first step of each sequence"
             next_state, predicted = notebook(observation[:, 0], action[:, 0])
@@ -249,8 +253,8 @@ class TestNotebook:
         torch.testing.assert_close(
             (rewards * 0.99 ** torch.arange(12)).sum(dim=1), total_rewards, rtol=1e-4, atol=1e-5
         )
-        assert (continues == 1).all()
-        assert (disagreement == 0).all()
+        assert continues is None
+        assert disagreement is None
 
 
 @each_configuration
@@ -274,9 +278,15 @@ def test_imagination_is_a_rollout_of_each_member_by_itself(settings: dict[str, A
                 rewards[member, candidate, step] = reward
                 if settings.get("predict_continue"):
                     continues[member, candidate, step] = 1 / (1 + np.exp(-raw[-1]))
-    expected = rewards.mean(axis=0), continues.mean(axis=0), rewards.std(axis=0)
+    expected = Imagined(
+        rewards.mean(axis=0),
+        continues.mean(axis=0) if settings.get("predict_continue") else None,
+        rewards.std(axis=0) if model.members > 1 else None,
+    )
     for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one.numpy(), other, rtol=1e-3, atol=1e-3)
+        assert (one is None) == (other is None)
+        if one is not None:
+            np.testing.assert_allclose(one.numpy(), other, rtol=1e-3, atol=1e-3)
 
 
 @each_configuration
@@ -295,11 +305,13 @@ def test_loss_is_that_of_a_slow_literal_version(settings: dict[str, Any], loss_s
     observation_terms, reward_terms, continue_terms = [], [], []
     for member in range(model.members):
         for sequence in range(3):
-            state = batch.observation[member, sequence, 0].double().numpy()
+            state = batch.observation["observation"][member, sequence, 0].double().numpy()
             for step in range(loss_steps):
                 action = batch.action[member, sequence, step].double().numpy()
                 state, reward, raw = literal.step(member, state, action)
-                actual = batch.observation[member, sequence, step + 1].double().numpy()
+                actual = (
+                    batch.observation["observation"][member, sequence, step + 1].double().numpy()
+                )
                 goal = float(batch.reward[member, sequence, step])
                 terms = (np.append(state - actual, reward - goal) / std) ** 2
                 if settings.get("head") == "gaussian":
@@ -365,7 +377,7 @@ def test_predictions_do_not_depend_on_the_units_of_the_data(target: str) -> None
     action, reward = rng.uniform(LOW, HIGH, (100, 2)), rng.normal(3, 2, 100)
     si = ensemble(target=target)
     other = Ensemble(
-        Shapes(3, LOW * 7 + 1, HIGH * 7 + 1),
+        signature_of(3, LOW * 7 + 1, HIGH * 7 + 1),
         WorldModelSettings(members=3, hidden_sizes=[8, 6], target=target, predict_continue=False),
     )
     parameters = dict(si.named_parameters())
@@ -417,14 +429,15 @@ def test_linear_dynamics_in_awkward_units_are_learned(target: str) -> None:
     model = ensemble(members=2, hidden_sizes=[32], target=target)
     fit(model, linear_episodes(rng, 20), updates=800, rate=1e-2)
     (unseen,) = linear_episodes(rng, 1)
+    seen = unseen.observation["observation"]
     with torch.no_grad():
         after, reward = predict(
             model,
-            torch.from_numpy(unseen.observation[:-1]).expand(2, -1, -1),
+            torch.from_numpy(seen[:-1]).expand(2, -1, -1),
             torch.from_numpy(unseen.action).expand(2, -1, -1),
         )
-    spread = (unseen.observation[1:] - unseen.observation[:-1]).std(axis=0)
-    error = np.sqrt(np.square(after.numpy() - unseen.observation[1:]).mean(axis=(0, 1)))
+    spread = (seen[1:] - seen[:-1]).std(axis=0)
+    error = np.sqrt(np.square(after.numpy() - seen[1:]).mean(axis=(0, 1)))
     assert (error / spread < 0.15).all(), error / spread
     reward_error = np.sqrt(np.square(reward.numpy() - unseen.reward).mean())
     assert reward_error / unseen.reward.std() < 0.05
@@ -483,7 +496,9 @@ def test_continue_head_learns_where_episodes_end() -> None:
     pushes = np.zeros((3, 1, 2), dtype=np.float32)
     pushes[:, 0, 0] = [-1.5, 0.3, 1.8]
     with torch.no_grad():
-        continues = model.imagine(torch.zeros(1), torch.from_numpy(pushes))[1][:, 0]
+        continues = model.imagine(torch.zeros(1), torch.from_numpy(pushes)).continues
+    assert continues is not None
+    continues = continues[:, 0]
     assert continues[0] > 0.95
     assert continues[1] > 0.8
     assert continues[2] < 0.05
@@ -498,27 +513,28 @@ def test_members_disagree_more_where_there_was_no_data() -> None:
     model = ensemble(1, members=5, hidden_sizes=[32], target="state")
     fit(model, episodes, updates=400)
     actions = torch.from_numpy(rng.uniform(LOW, HIGH, (50, 1, 2))).float()
-    with torch.no_grad():
-        seen = max(
-            float(model.imagine(torch.full((1,), at), actions)[2].mean()) for at in (-0.8, 0.0, 0.8)
-        )
-        unseen = min(
-            float(model.imagine(torch.full((1,), at), actions)[2].mean()) for at in (-6.0, 6.0)
-        )
+
+    def disagreement(at: float) -> float:
+        with torch.no_grad():
+            found = model.imagine(torch.full((1,), at), actions).disagreement
+        assert found is not None
+        return float(found.mean())
+
+    seen = max(disagreement(at) for at in (-0.8, 0.0, 0.8))
+    unseen = min(disagreement(at) for at in (-6.0, 6.0))
     assert unseen > 5 * seen
     assert seen > 0
 
 
-def test_one_member_never_disagrees_with_itself() -> None:
+def test_one_member_has_nobody_to_disagree_with() -> None:
     model = ensemble(members=1)
-    disagreement = model.imagine(torch.randn(3), torch.randn(20, 6, 2))[2]
-    assert (disagreement == 0).all()
+    assert model.imagine(torch.randn(3), torch.randn(20, 6, 2)).disagreement is None
 
 
 def test_belief_is_what_was_seen_last() -> None:
     model = ensemble()
     seen = torch.randn(3)
-    assert torch.equal(model.observe(torch.randn(3), torch.randn(2), seen), seen)
+    assert torch.equal(model.observe(torch.randn(3), torch.randn(2), {"observation": seen}), seen)
     assert torch.equal(model.initial_belief(), torch.zeros(3))
     assert model.belief_size == 3
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from planet_ros.planning import Cem, Icem, Planner
+from planet_ros.planning import Cem, CemSettings, Icem, IcemSettings, Planner
 from planet_ros.planning.planner import Evaluate
 
 LOW, HIGH = [-2.0], [2.0]
@@ -79,21 +79,21 @@ def test_the_vectorised_dynamics_are_those_of_the_environment() -> None:
 
 def test_icem_swings_up_from_every_start() -> None:
     """One swing more than needed costs 120 to 130, so the worst episode tells the most."""
-    planner = Icem(LOW, HIGH, seed=0)
+    planner = Icem(LOW, HIGH, IcemSettings(), seed=0)
     returns = [episode_return(planner, start) for start in STARTS]
     assert np.mean(returns) > -205.0
     assert min(returns) > -270.0
 
 
 def test_cem_holds_the_pendulum_up_from_every_start() -> None:
-    planner = Cem(LOW, HIGH, horizon=20, candidates=100, elites=10, iterations=4, seed=0)
+    planner = Cem(LOW, HIGH, CemSettings(20, 100, 10, 4), seed=0)
     returns = [episode_return(planner, start) for start in STARTS[:3]]
     assert min(returns) > -270.0
 
 
 def test_the_warm_start_saves_a_swing() -> None:
     """With few candidates, what a tick found is what the next one needs."""
-    planner = Icem(LOW, HIGH, candidates=12, elites=3, iterations=2, seed=0)
+    planner = Icem(LOW, HIGH, IcemSettings(candidates=12, elites=3, iterations=2), seed=0)
     warm, cold = (
         [episode_return(planner, start, warm=warm) for start in STARTS[1:4]]
         for warm in (True, False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,18 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from batches import part_of_batch
+from batches import part_of_batch, signature_of
 from numpy.typing import NDArray
 from torch import Tensor
 
 from planet_ros.bundle.export import BundleExporter, _replace_weights
 from planet_ros.config import RssmSettings
 from planet_ros.data import Episode, SequenceSampler
-from planet_ros.models import Shapes
-from planet_ros.models.contract import TorchBatch
+from planet_ros.models.contract import Imagined, TorchBatch
 from planet_ros.models.rssm import Rssm
 
 LOW = np.array([-2.0, 0.0], dtype=np.float32)
 HIGH = np.array([2.0, 10.0], dtype=np.float32)
-UNIT = np.ones(1, dtype=np.float32)
 PATHS = ["both", "stochastic", "deterministic"]
 each_path = pytest.mark.parametrize("path", PATHS)
 
@@ -42,14 +40,16 @@ def same_random_numbers_and_one_thread() -> Iterator[None]:
 
 def rssm(observation: int = 3, predict_continue: bool = False, **settings: Any) -> Rssm:
     small = {"deterministic_size": 7, "stochastic_size": 4, "hidden_size": 9, **settings}
-    return Rssm(Shapes(observation, LOW, HIGH), RssmSettings(**small), predict_continue)
+    return Rssm(signature_of(observation, LOW, HIGH), RssmSettings(**small), predict_continue)
 
 
 def random_episode(rng: np.random.Generator, steps: int = 200) -> Episode:
     return Episode(
-        observation=rng.normal([5.0, -300.0, 0.01], [0.1, 50.0, 0.001], (steps + 1, 3)).astype(
-            np.float32
-        ),
+        observation={
+            "observation": rng.normal(
+                [5.0, -300.0, 0.01], [0.1, 50.0, 0.001], (steps + 1, 3)
+            ).astype(np.float32)
+        },
         action=rng.uniform(LOW, HIGH, (steps, 2)).astype(np.float32),
         reward=rng.normal(-40.0, 12.0, steps),
         terminated=False,
@@ -65,28 +65,31 @@ def fitted(rng: np.random.Generator, **settings: Any) -> Rssm:
 
 def batch_of(episodes: list[Episode]) -> TorchBatch:
     return TorchBatch(
-        observation=torch.from_numpy(np.stack([episode.observation for episode in episodes])),
+        observation={
+            name: torch.from_numpy(np.stack([episode.observation[name] for episode in episodes]))
+            for name in episodes[0].observation
+        },
         action=torch.from_numpy(np.stack([episode.action for episode in episodes])),
         reward=torch.from_numpy(np.stack([episode.reward for episode in episodes])).float(),
         continues=torch.from_numpy(
             np.random.default_rng(0).integers(2, size=(len(episodes), len(episodes[0])))
         ).float(),
         mask=torch.ones(len(episodes), len(episodes[0])),
-        images={
-            name: torch.from_numpy(np.stack([episode.images[name] for episode in episodes]))
-            for name in episodes[0].images
-        },
     )
 
 
-def filtered(model: Rssm, observation: Tensor, action: Tensor) -> Tensor:
-    """Beliefs (L + 1, B) after each observation (L + 1, O), by the public filter alone."""
+def filtered(model: Rssm, observation: Mapping[str, Tensor], action: Tensor) -> Tensor:
+    """Beliefs (L + 1, B) after each of L + 1 observations, by the public filter alone."""
     belief, beliefs = model.initial_belief(), []
-    middle = torch.from_numpy((model.shapes.low + model.shapes.high) / 2)
-    for taken, seen in zip([middle, *action], observation, strict=True):
-        belief = model.observe(belief, taken, seen)
+    for step, taken in enumerate([torch.tensor(model.signature.middle), *action]):
+        belief = model.observe(belief, taken, at(observation, step))
         beliefs.append(belief)
     return torch.stack(beliefs)
+
+
+def at(observation: Mapping[str, Any], step: int | slice) -> dict[str, Tensor]:
+    """One observation, or some, of a sequence."""
+    return {name: torch.as_tensor(values[step]) for name, values in observation.items()}
 
 
 class Literal:
@@ -174,12 +177,12 @@ def test_filter_and_imagination_are_those_of_a_slow_literal_version(
     episode = random_episode(rng, steps=6)
     expected = np.zeros(model.belief_size)
     for action, observation in zip(
-        [(LOW + HIGH) / 2, *episode.action], episode.observation, strict=True
+        [(LOW + HIGH) / 2, *episode.action], episode.observation["observation"], strict=True
     ):
         expected = literal.observe(expected, action, observation)
     with torch.no_grad():
         belief = filtered(
-            model, torch.from_numpy(episode.observation), torch.from_numpy(episode.action)
+            model, at(episode.observation, slice(None)), torch.from_numpy(episode.action)
         )[-1]
         np.testing.assert_allclose(belief.numpy(), expected, rtol=1e-4, atol=1e-5)
         actions = rng.uniform(LOW, HIGH, (4, 5, 2))
@@ -203,8 +206,22 @@ def test_filter_and_imagination_are_those_of_a_slow_literal_version(
                     for noise in literal.state["disagreement_noise"]
                 ]
                 disagreement[candidate, step] = np.std(drawn) * scale[0]
-    for one, other in zip(found, (rewards, continues, disagreement), strict=True):
-        np.testing.assert_allclose(one.numpy(), other, rtol=1e-4, atol=1e-4)
+    assert_same_imagined(
+        found,
+        Imagined(
+            rewards,
+            continues if settings.get("predict_continue") else None,
+            disagreement if settings.get("disagreement_samples") else None,
+        ),
+        rtol=1e-4,
+    )
+
+
+def assert_same_imagined(found: Any, expected: Any, rtol: float) -> None:
+    for one, other in zip(found, expected, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            np.testing.assert_allclose(one, other, rtol=rtol, atol=1e-4)
 
 
 @each_path
@@ -236,7 +253,7 @@ def test_loss_is_that_of_a_slow_literal_version(path: str, free_nats: float) -> 
         belief = np.zeros(model.belief_size)
         for step, action in enumerate([(LOW + HIGH) / 2, *episode.action]):
             state, context = literal.advance(belief, action)
-            seen = episode.observation[step]
+            seen = episode.observation["observation"][step]
             mean, std = literal.posterior(context, seen)
             prior_mean, prior_std = literal.prior(context)
             spread = std if literal.has_noise else 0
@@ -273,7 +290,9 @@ def test_filter_is_the_training_path_without_noise(path: str) -> None:
     rng = np.random.default_rng(0)
     model = fitted(rng, path=path)
     batch = batch_of([random_episode(rng, steps=30) for _ in range(3)])
-    observation = model._normalized_observation(batch.observation.transpose(0, 1))
+    observation = model._normalized_vectors(
+        {name: values.transpose(0, 1) for name, values in batch.observation.items()}
+    )
     action = model._normalized_action(batch.action.transpose(0, 1))
     drive = model._drive(torch.cat([torch.zeros(1, 3, 2), action]))
     with torch.no_grad():
@@ -281,7 +300,7 @@ def test_filter_is_the_training_path_without_noise(path: str) -> None:
         states, latents, posterior = model._filter(drive, embedding, torch.zeros(31, 3, 4))
         torch.testing.assert_close(latents, posterior.mean)
         for sequence in range(3):
-            beliefs = filtered(model, batch.observation[sequence], batch.action[sequence])
+            beliefs = filtered(model, at(batch.observation, sequence), batch.action[sequence])
             expected = model._features(states, posterior.mean)[:, sequence]
             torch.testing.assert_close(beliefs, expected, rtol=1e-4, atol=1e-5)
 
@@ -398,19 +417,17 @@ class TestAblations:
             model = fitted(rng, path=path)
             with torch.no_grad():
                 model.transition.weight[:4] = 0  # the latent no longer reaches what follows
-            observation = torch.from_numpy(random_episode(rng, steps=3).observation)
+            observation = random_episode(rng, steps=3).observation
             action = torch.zeros(3, 2)
-            changed = observation.clone()
-            changed[0] += 1
             # The first observation acts on the deterministic state through the latent alone: let
             # it be the action before it that differs.
             beliefs = []
             for first in (LOW, HIGH):
                 belief = model.observe(
-                    model.initial_belief(), torch.from_numpy(first), observation[0]
+                    model.initial_belief(), torch.from_numpy(first), at(observation, 0)
                 )
-                for taken, seen in zip(action, observation[1:], strict=True):
-                    belief = model.observe(belief, taken, seen)
+                for step, taken in enumerate(action, start=1):
+                    belief = model.observe(belief, taken, at(observation, step))
                 beliefs.append(belief.detach())
             assert torch.equal(*beliefs) != remembers, path
 
@@ -450,25 +467,24 @@ CAMERAS = {
 def seeing(observation: int = 3, network: str = "dense", **settings: Any) -> Rssm:
     small = {"deterministic_size": 7, "stochastic_size": 4, "hidden_size": 9, **settings}
     small |= {"image_hidden_size": 11, "image_network": network}
-    return Rssm(Shapes(observation, LOW, HIGH, CAMERAS[network]), RssmSettings(**small))
+    return Rssm(signature_of(observation, LOW, HIGH, CAMERAS[network]), RssmSettings(**small))
 
 
 def seen_episode(
     rng: np.random.Generator, steps: int = 200, observation: int = 3, network: str = "dense"
 ) -> Episode:
     episode = random_episode(rng, steps)
+    vectors = {name: values[:, :observation] for name, values in episode.observation.items()}
     return dataclasses.replace(
         episode,
-        observation=episode.observation[:, :observation],
-        images={
-            name: rng.integers(256, size=(steps + 1, *shape), dtype=np.uint8)
-            for name, shape in CAMERAS[network].items()
+        observation={
+            **(vectors if observation else {}),
+            **{
+                name: rng.integers(256, size=(steps + 1, *shape), dtype=np.uint8)
+                for name, shape in CAMERAS[network].items()
+            },
         },
     )
-
-
-def images_at(episode: Episode, step: int) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(frames[step]) for name, frames in episode.images.items()}
 
 
 @pytest.mark.parametrize("observation", [0, 3])
@@ -489,17 +505,18 @@ class TestImages:
                 )
             )
             embedding = model._embedding(
-                model._normalized_observation(batch.observation.transpose(0, 1)),
-                {name: model.image_scales[name](f, 0.0) for name, f in batch.images.items()},
-            )
+                model._normalized_vectors(batch.observation),
+                {
+                    name: scale(batch.observation[name], 0.0)
+                    for name, scale in model.image_scales.items()
+                },
+            ).transpose(0, 1)
             states, _, posterior = model._filter(drive, embedding, torch.zeros(7, 3, 4))
             for sequence, episode in enumerate(episodes):
                 belief = model.initial_belief()
                 action = torch.from_numpy((LOW + HIGH) / 2)
                 for step in range(7):
-                    belief = model.observe(
-                        belief, action, batch.observation[sequence, step], images_at(episode, step)
-                    )
+                    belief = model.observe(belief, action, at(episode.observation, step))
                     expected = model._features(states, posterior.mean)[step, sequence]
                     torch.testing.assert_close(belief, expected, rtol=1e-4, atol=1e-5)
                     action = batch.action[sequence, min(step, 5)]
@@ -545,15 +562,12 @@ class TestImages:
         with torch.no_grad():
             for step in range(50):
                 inputs = {"belief": belief, "action": episode.action[step]}
-                inputs |= {name: frames[step] for name, frames in episode.images.items()}
-                if observation:
-                    inputs["observation"] = episode.observation[step]
+                inputs |= {name: values[step] for name, values in episode.observation.items()}
                 (belief,) = observe.run(None, inputs)
                 torch_belief = model.observe(
                     torch_belief,
                     torch.from_numpy(episode.action[step]),
-                    torch.from_numpy(episode.observation[step]),
-                    images_at(episode, step),
+                    at(episode.observation, step),
                 )
                 np.testing.assert_allclose(belief, torch_belief.numpy(), atol=1e-4)
 
@@ -593,14 +607,15 @@ def test_what_lies_past_the_end_of_an_episode_changes_nothing(path: str) -> None
     for fill in (0.0, 1e3):
         arrays = {
             name: torch.from_numpy(getattr(batch, name).copy())
-            for name in ("observation", "action", "reward", "continues", "mask")
+            for name in ("action", "reward", "continues", "mask")
         }
-        arrays["observation"][1, 6:] += fill
+        seen = torch.from_numpy(batch.observation["observation"].copy())
+        seen[1, 6:] += fill
         arrays["action"][1, 5:] += fill
         arrays["reward"][1, 5:] += fill
         torch.manual_seed(3)
         model.zero_grad()
-        loss, metrics = model.loss(TorchBatch(**arrays), 1)
+        loss, metrics = model.loss(TorchBatch({"observation": seen}, **arrays), 1)
         loss.backward()
         results.append([loss, *metrics.values(), *(w.grad.clone() for w in model.parameters())])  # type: ignore[union-attr]
     for one, other in zip(*results, strict=True):
@@ -613,21 +628,24 @@ def test_predictions_do_not_depend_on_the_units_of_the_data() -> None:
     centre = np.array([5.0, -300.0, 0.01])
     episode = random_episode(rng, steps=50)
     other_episode = Episode(
-        observation=((episode.observation - centre) * scale + offset).astype(np.float32),
+        observation={
+            name: ((values - centre) * scale + offset).astype(np.float32)
+            for name, values in episode.observation.items()
+        },
         action=episode.action * 7 + 1,
         reward=episode.reward * 500 - 20,
         terminated=False,
         truncated=True,
     )
     si = rssm(3)
-    other = Rssm(Shapes(3, LOW * 7 + 1, HIGH * 7 + 1), si.settings)
+    other = Rssm(signature_of(3, LOW * 7 + 1, HIGH * 7 + 1), si.settings)
     other.load_state_dict({**other.state_dict(), **dict(si.named_parameters())})
     results = []
     for model, data in ((si, episode), (other, other_episode)):
         model.fit_normalization([data])
-        observation, action = torch.from_numpy(data.observation), torch.from_numpy(data.action)
+        action = torch.from_numpy(data.action)
         with torch.no_grad():
-            belief = filtered(model, observation[:11], action[:10])[-1]
+            belief = filtered(model, at(data.observation, slice(11)), action[:10])[-1]
             reward = model.imagine(belief, action[None, 10:15])[0]
         results.append((belief, reward))
     torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-2, atol=1e-3)
@@ -666,22 +684,22 @@ class TestExport:
         episode = random_episode(rng, steps=50)
         belief, torch_belief = np.zeros(model.belief_size, np.float32), model.initial_belief()
         with torch.no_grad():
-            for action, observation in zip(episode.action, episode.observation[1:], strict=True):
-                (belief,) = observe.run(
-                    None, {"belief": belief, "action": action, "observation": observation}
-                )
+            for step, action in enumerate(episode.action, start=1):
+                seen = {name: values[step] for name, values in episode.observation.items()}
+                (belief,) = observe.run(None, {"belief": belief, "action": action, **seen})
                 torch_belief = model.observe(
-                    torch_belief, torch.from_numpy(action), torch.from_numpy(observation)
+                    torch_belief, torch.from_numpy(action), at(episode.observation, step)
                 )
                 np.testing.assert_allclose(belief, torch_belief.numpy(), atol=1e-4)
             for candidates in (1, 2, 3, 40, 2000):
                 actions = rng.uniform(LOW, HIGH, (candidates, horizon, 2)).astype(np.float32)
                 found = imagine.run(None, {"belief": belief, "actions": actions})
+                names = [node.name for node in imagine.get_outputs()]
                 expected = model.imagine(torch_belief, torch.from_numpy(actions))
-                for one, other in zip(found, expected, strict=True):
-                    assert one.shape == (candidates, horizon)
-                    # Rewards are around -40 with a spread of 12.
-                    np.testing.assert_allclose(one, other.numpy(), rtol=1e-5, atol=1e-4)
+                assert all(value.shape == (candidates, horizon) for value in found)
+                # Rewards are around -40 with a spread of 12.
+                named = Imagined(**dict(zip(names, found, strict=True)))
+                assert_same_imagined(named, expected, rtol=1e-5)
 
     def test_few_nodes_for_each_step(self) -> None:
         """Each node costs some microseconds: the step of a small model is made of little else."""
@@ -765,15 +783,15 @@ def test_bound_stays_below_the_exact_likelihood_and_comes_close() -> None:
         min_std=0.01,
         observation_std=0.2,
     )
-    model = Rssm(Shapes(1, -UNIT, UNIT), settings)
+    model = Rssm(signature_of(1, [-1], [1]), settings)
 
     def batch(count: int) -> TorchBatch:
         observation, action = map(torch.from_numpy, system.sequences(rng, count))
         ones = torch.ones(action.shape[:2])
-        return TorchBatch(observation, action, 0 * ones, ones, ones)
+        return TorchBatch({"observation": observation}, action, 0 * ones, ones, ones)
 
     held_out = batch(2000)
-    seen = held_out.observation.numpy()
+    seen = held_out.observation["observation"].numpy()
     with torch.no_grad():
         model.observation_factor.fill_(1 / float(seen.std()))
     exact = system.log_likelihood(seen, held_out.action.numpy())
@@ -806,7 +824,7 @@ def turning(rng: np.random.Generator, count: int, length: int = 12) -> TorchBatc
     sense = rng.choice([-0.5, 0.5], (count, 1))
     height = np.sin(phase + sense * np.arange(length + 1)).astype(np.float32)
     return TorchBatch(
-        observation=torch.from_numpy(height[..., None]),
+        observation={"observation": torch.from_numpy(height[..., None])},
         action=torch.from_numpy(rng.uniform(-1, 1, (count, length, 1)).astype(np.float32)),
         reward=torch.from_numpy(height[:, 1:]),
         continues=torch.ones(count, length),
@@ -819,15 +837,16 @@ def test_what_cannot_be_seen_is_remembered(path: str) -> None:
     """Without memory the next height has a variance of sin²(½)·E[cos²] = 0.115 at least."""
     rng = np.random.default_rng(0)
     settings = RssmSettings(deterministic_size=24, stochastic_size=4, hidden_size=24, path=path)
-    model = Rssm(Shapes(1, -UNIT, UNIT), settings)
+    model = Rssm(signature_of(1, [-1], [1]), settings)
     train(model, iter(lambda: turning(rng, 32), None), 250)
     memoryless = np.sin(0.5) ** 2 / 2
     unseen = turning(rng, 40)
     errors = []
     with torch.no_grad():
-        for observation, action in zip(unseen.observation, unseen.action, strict=True):
-            belief = filtered(model, observation[:9], action[:8])[-1]
-            expected = model.imagine(belief, action[None, 8:12])[0][0]
+        seen = unseen.observation["observation"]
+        for observation, action in zip(seen, unseen.action, strict=True):
+            belief = filtered(model, {"observation": observation[:9]}, action[:8])[-1]
+            expected = model.imagine(belief, action[None, 8:12]).rewards[0]
             errors.append((expected - observation[9:13, 0]).square().numpy())
     error = np.mean(errors, axis=0)
     assert error[0] < memoryless / 4
