@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each loads torch in a process of its own
+
 RunBenchmark = Callable[..., str]
 
 HERE = {"disagreement", "export", "planning", "regression", "results", "update"}
@@ -49,20 +51,17 @@ def test_every_benchmark_has_its_test(root: Path) -> None:
     assert {path.stem for path in (root / "benchmarks").glob("*.py")} == HERE | WITH_NODES
 
 
-def test_planning(run_benchmark: RunBenchmark) -> None:
-    rows = table_rows(run_benchmark("planning", "--seconds", 0.1, "--candidates", 3))
-    assert {"imagine 3 candidates", "onnxruntime, 1 thread", "torch, 2 threads"} < set(rows)
+def test_planning(run_benchmark: RunBenchmark, tiny_run: Path) -> None:
+    model = tiny_run / "model"
+    printed = run_benchmark("planning", "--model", model, "--seconds", 0.1, "--candidates", 2, 3)
+    assert "A bundle at work, horizon 4" in printed
+    rows = table_rows(printed)
+    assert {"imagine 2 candidates", "imagine 3 candidates"} < set(rows)
+    assert {"onnxruntime, 1 thread", "torch, 2 threads"} < set(rows)
     assert "ours: Cem, onnxruntime, 1 thread" in rows
     plan = next(cells for name, cells in rows.items() if name.startswith("plan: "))
     itself = rows["of which in the planner itself"]
     assert 0 < float(itself[0]) < float(plan[0])
-
-
-def test_planning_with_a_learned_bundle(run_benchmark: RunBenchmark, tiny_run: Path) -> None:
-    model = tiny_run / "model"
-    printed = run_benchmark("planning", "--model", model, "--seconds", 0.1, "--candidates", 2, 3)
-    assert "A bundle at work, horizon 4" in printed
-    assert {"imagine 2 candidates", "imagine 3 candidates"} < set(table_rows(printed))
 
 
 def test_export(run_benchmark: RunBenchmark) -> None:
@@ -71,14 +70,18 @@ def test_export(run_benchmark: RunBenchmark) -> None:
     assert cases < set(rows)
 
 
-def test_update(run_benchmark: RunBenchmark, root: Path) -> None:
-    small = ["--rounds", 1, "--batch", 2, "--length", 3]
-    for arguments in (["--config", root / "config" / "pendulum.yaml"], ["--ablate"]):
-        printed = run_benchmark("update", *arguments, *small)
-        result = json.loads(printed.splitlines()[-1])
-        assert (result["batch"], result["length"]) == (2, 3)
-        assert all(seconds[0] > 0 for seconds in result["seconds"].values())
-    assert "none of these" in result["seconds"]
+def test_update_with_the_sizes_of_planet(run_benchmark: RunBenchmark) -> None:
+    printed = run_benchmark("update", "--ablate", "--rounds", 1, "--batch", 1, "--length", 2)
+    result = json.loads(printed.splitlines()[-1])
+    assert (result["batch"], result["length"]) == (1, 2)
+    assert {"ours", "none of these"} < set(result["seconds"])
+    assert all(seconds[0] > 0 for seconds in result["seconds"].values())
+
+
+def test_update_of_a_preset(run_benchmark: RunBenchmark, root: Path) -> None:
+    preset = root / "config" / "pendulum.yaml"
+    printed = run_benchmark("update", "--config", preset, "--rounds", 1)
+    assert json.loads(printed.splitlines()[-1])["seconds"]["ours"][0] > 0
 
 
 def test_disagreement_of_an_ensemble(run_benchmark: RunBenchmark, tiny_run: Path) -> None:
@@ -115,10 +118,9 @@ def test_regression_beside_itself(run_benchmark: RunBenchmark, root: Path) -> No
         assert result[case]["ratio"] > 0
 
 
-@pytest.mark.slow
 def test_results(run_benchmark: RunBenchmark, tmp_path: Path) -> None:
     """A run of 220 steps, which misses its target; the second time nothing is trained."""
-    arguments = ["pendulum", "--seeds", 3, "--steps", 220]
+    arguments = ["pendulum", "--seeds", 3, "--steps", 220, "--starts", 1]
     arguments += ["--output", tmp_path / "runs", "--figures", tmp_path / "figures"]
     printed = run_benchmark("results", *arguments, code=1)
     result = json.loads(printed.splitlines()[-1])

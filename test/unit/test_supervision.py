@@ -66,7 +66,7 @@ def test_a_node_is_ended_by_a_signal_and_gives_its_code(node) -> None:
     assert process.end() == 7
     assert process.poll() == 7
     assert process.end() == 7  # nothing more happens
-    assert "['--ros-args', '-p', 'a:=1'] yes" in process.output
+    assert "['--ros-args', '-p', 'node:a:=1'] yes" in process.output
 
 
 def test_a_node_that_has_ended_is_named_with_its_log(node, tmp_path: Path) -> None:
@@ -132,11 +132,11 @@ def test_parameters_are_json_after_the_file() -> None:
         "--params-file",
         "a.yaml",
         "-p",
-        "env_modules:=[]",
+        "trainer:env_modules:=[]",
         "-p",
-        'env_kwargs:="{\\"g\\": 9.81}"',
+        'trainer:env_kwargs:="{\\"g\\": 9.81}"',
         "-p",
-        "training.resume:=true",
+        "trainer:training.resume:=true",
     ]
 
 
