@@ -379,6 +379,11 @@ class TestEvaluate:
         with Image.open(gif) as picture:
             assert picture.format == "GIF"
             assert picture.n_frames > 5
+            played_ms = 0
+            for frame in range(picture.n_frames):
+                picture.seek(frame)
+                played_ms += picture.info["duration"]
+        assert played_ms == 21 * 40  # in real time
 
 
 class TestImagine:
