@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import tiny_environments
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 
 from planet_ros import __version__
 from planet_ros.bundle.runtime import load_bundle
@@ -198,7 +199,7 @@ class TestEvaluate:
     ) -> None:
         gif = tmp_path / "episode.gif"
         prints("evaluate", "--model", tiny_run / "model", "--episodes", "1", "--gif", gif)
-        with Image.open(gif) as picture:
+        with GifImageFile(gif) as picture:
             assert picture.format == "GIF"
             assert picture.n_frames > 5
             played_ms = 0

@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 
 from planet_ros.data import Episode, NamedNumber, ObservationPart
 from planet_ros.report import curves, dream_pictures
@@ -106,7 +107,7 @@ class TestPictures:
             "episode-000005-camera.gif",
         ]
         where = 84 + 10 + 96, 36 + 192 + 6 + 96  # the middle of the picture that was predicted
-        with Image.open(files[2]) as gif:
+        with GifImageFile(files[2]) as gif:
             assert gif.n_frames == 14
             for frame in range(14):
                 gif.seek(frame)
@@ -132,14 +133,13 @@ class TestPictures:
     def test_strip_has_the_end_of_the_context_and_at_most_ten_predictions(
         self, picture_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        headings = []
-        monkeypatch.setattr(
-            dream_pictures,
-            "_sheet",
-            lambda columns: (
-                headings.append([column.heading for column in columns]) or Image.new("RGB", (4, 4))
-            ),
-        )
+        headings: list[list[str]] = []
+
+        def sheet(columns: Any) -> Image.Image:
+            headings.append([column.heading for column in columns])
+            return Image.new("RGB", (4, 4))
+
+        monkeypatch.setattr(dream_pictures, "_sheet", sheet)
         dreamt = dream_of(picture_run, context=4, steps=15)
         dream_pictures._draw_strip(dreamt, "camera", tmp_path / "strip.png")
         ahead = [f"{steps} ahead" for steps in range(1, 16, 2)]
@@ -193,7 +193,7 @@ class TestFilms:
         # Each differs from the one before: equal ones would become one.
         frames = [np.full((20, 30, 3), 5 * (index % 50), np.uint8) for index in range(240)]
         save_gif(frames, tmp_path / "a.gif", period_s=period_s)
-        with Image.open(tmp_path / "a.gif") as gif:
+        with GifImageFile(tmp_path / "a.gif") as gif:
             durations = []
             for frame in range(gif.n_frames):
                 gif.seek(frame)
@@ -205,7 +205,7 @@ class TestFilms:
     def test_gif_shows_every_frame_that_comes_slowly_enough(self, tmp_path: Path) -> None:
         frames = [np.full((20, 20, 3), 20 * index, np.uint8) for index in range(12)]
         save_gif(frames, tmp_path / "a.gif", period_s=0.05, width=20)
-        with Image.open(tmp_path / "a.gif") as gif:
+        with GifImageFile(tmp_path / "a.gif") as gif:
             assert gif.n_frames == 12
             gif.seek(7)
             assert gif.convert("RGB").getpixel((3, 3)) == (140, 140, 140)

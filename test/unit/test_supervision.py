@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from planet_ros.supervision.processes import (
     command_line,
     own_domain,
 )
+
+Start = Callable[[str], NodeProcess]
 
 STUBBORN = """
 import signal, sys, time
@@ -36,12 +39,12 @@ signal.pause()
 
 
 @pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """``node(code)``: a process of that code in a node's place."""
     monkeypatch.chdir(tmp_path)
     started: list[NodeProcess] = []
 
-    def start(code: str, **arguments: object) -> NodeProcess:
+    def start(code: str) -> NodeProcess:
         (tmp_path / "a_node.py").write_text(code)
         monkeypatch.setitem(NODES, "node", "a_node")
         path = {"PYTHONPATH": str(tmp_path), "OF_THE_TEST": "yes"}
@@ -59,7 +62,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         process.send(signal.SIGKILL)
 
 
-def test_a_node_is_ended_by_a_signal_and_gives_its_code(node) -> None:
+def test_a_node_is_ended_by_a_signal_and_gives_its_code(node: Start) -> None:
     process = node(QUICK)
     assert process.poll() is None
     process.check_alive()
@@ -69,7 +72,7 @@ def test_a_node_is_ended_by_a_signal_and_gives_its_code(node) -> None:
     assert "['--ros-args', '-p', 'node:a:=1'] yes" in process.output
 
 
-def test_a_node_that_has_ended_is_named_with_its_log(node, tmp_path: Path) -> None:
+def test_a_node_that_has_ended_is_named_with_its_log(node: Start, tmp_path: Path) -> None:
     process = node(QUICK)
     process.end()
     with pytest.raises(UserError) as caught:
@@ -77,7 +80,7 @@ def test_a_node_that_has_ended_is_named_with_its_log(node, tmp_path: Path) -> No
     assert str(caught.value) == f"the node ended with code 7; see {tmp_path / 'node.log'}"
 
 
-def test_a_node_that_hangs_is_gone_in_bounded_time_and_says_where_it_was(node) -> None:
+def test_a_node_that_hangs_is_gone_in_bounded_time_and_says_where_it_was(node: Start) -> None:
     process = node(STUBBORN)
     began = time.monotonic()
     with pytest.raises(NodeHangsError) as caught:
@@ -89,14 +92,14 @@ def test_a_node_that_hangs_is_gone_in_bounded_time_and_says_where_it_was(node) -
     assert "a_node.py" in str(caught.value)
 
 
-def test_the_end_of_the_block_ends_the_node(node) -> None:
+def test_the_end_of_the_block_ends_the_node(node: Start) -> None:
     with node(QUICK) as process:
         pass
     assert process.poll() == 7
 
 
 def test_a_node_that_hangs_at_the_end_of_the_block_is_a_warning(
-    node, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    node: Start, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(NodeProcess.end, "__defaults__", (signal.SIGINT, 0.3))
     with node(STUBBORN) as process:
@@ -106,7 +109,7 @@ def test_a_node_that_hangs_at_the_end_of_the_block_is_a_warning(
 
 
 def test_an_interrupt_while_waiting_leaves_nothing_behind(
-    node, monkeypatch: pytest.MonkeyPatch
+    node: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = node(STUBBORN)
     wait = process._process.wait
