@@ -59,7 +59,9 @@ def main() -> None:
     torch.manual_seed(0)
     settings, signature = preset(options.config) if options.config else planets()
     size = options.batch or settings.training.batch_size
-    observations = options.length or settings.training.sequence_length
+    # A preset counts the steps of a sequence, which are one less; PlaNet counts observations.
+    steps = settings.training.sequence_length
+    observations = options.length or (steps + 1 if options.config else steps)
     cases = {"ours": our_update(settings, signature, size, observations)}
     if options.ablate:
         cases |= {name: patched(patch, cases["ours"]) for name, patch in ablations().items()}
