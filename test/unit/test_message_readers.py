@@ -109,7 +109,13 @@ def test_messages_are_written_alike_without_ros() -> None:
 
 # ── whatever a message holds ─────────────────────────────────────────────────────────────────
 
-READERS: list[Callable[[Any], object]] = [read_vector, read_label, read_step, read_image, image_stamp_ns]
+READERS: list[Callable[[Any], object]] = [
+    read_vector,
+    read_label,
+    read_step,
+    read_image,
+    image_stamp_ns,
+]
 ANYTHING: st.SearchStrategy[Any] = st.recursive(
     st.none()
     | st.booleans()
