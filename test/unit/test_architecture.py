@@ -76,7 +76,7 @@ IMPORTS: dict[str, set[str]] = {
 LONGEST_FILE = 450
 LONGER = {
     "planet_ros/models/rssm.py": "filter, imagination and loss share every layer",
-    "test/unit/test_bundle.py": "every way in which a bundle can be wrong, by one writer of bundles",
+    "test/unit/test_bundle.py": "all that can be wrong with a bundle, by one writer",
     "test/unit/test_control_loop.py": "every event that the loop can meet, by one rig",
     "test/unit/test_ensemble.py": "one model",
     "test/unit/test_episodes.py": "store, sampling and statistics of the same numbered episodes",
