@@ -41,6 +41,7 @@ QUICK_RUN = [
 
 
 class TestTrain:
+    @pytest.mark.slow
     def test_options_reach_the_settings_and_standard_output_stays_clean(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -100,6 +100,7 @@ def random_returns(seeds: range) -> list[float]:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.slow
 def test_learns_what_random_play_never_reaches(tmp_path: Path, tiny_settings: TinySettings) -> None:
     settings = tiny_settings(
         tmp_path / "run",
