@@ -81,7 +81,7 @@ def test_the_loop_learns_what_random_play_cannot_do(ros: Ros, tmp_path: Path) ->
     assert set(record.tick_ms) == {"p50", "p99", "max"}
 
     bundle = load_bundle(run.bundle)
-    environment = Environment(environment_of(bundle))
+    environment = Environment(environment_of(bundle, ["tiny_environments"]))
     in_one_process = evaluate(bundle, environment, episodes=EPISODES, seed=HELD_OUT_SEED)
     environment.close()
     assert record.returns == pytest.approx(in_one_process.returns, abs=1e-5)
