@@ -40,9 +40,7 @@ def in_one_process(bundle: Bundle, episodes: int, seed: int, allowed: list[str])
         environment.close()
 
 
-def over_topics(
-    bundle: Bundle, episodes: int, seed: int, logs: Path, allowed: list[str]
-) -> Record:
+def over_topics(bundle: Bundle, episodes: int, seed: int, logs: Path, allowed: list[str]) -> Record:
     """The same through bridge and controller."""
     with Supervisor() as supervisor:
         return evaluate_over_topics(

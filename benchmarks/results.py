@@ -151,7 +151,9 @@ def judge(run: RunFolder, task: Task) -> dict[str, Any]:
     bundle, record = load_bundle(run.bundle), _record(run)
     of = {"bundle": bundle.digest, "first_start": task.first_start, "episodes": task.episodes}
     if {name: record.get(name) for name in of} != of:
-        record |= of | _evaluated(bundle, task, EnvironmentSpec.of(load_settings(run.settings_file)))
+        record |= of | _evaluated(
+            bundle, task, EnvironmentSpec.of(load_settings(run.settings_file))
+        )
         record["environment_steps"] = bundle.manifest.environment_steps
         _keep(run, record)
     return record

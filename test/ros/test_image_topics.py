@@ -169,7 +169,7 @@ def test_lock_step_answers_when_label_and_image_of_one_stamp_are_there(
         ros.spin(0.1)  # the newest alone is kept for a reader
     ros.until(lambda: diagnostics.dropped == 3)
     assert "found the encoding 'yuv422_yuy2', expected one of" in controller.output
-    ros.until(lambda: "the observation is not complete: nothing new on 'image'" in diagnostics.text)
+    ros.until(lambda: "the observation is not complete: nothing new on '/image'" in diagnostics.text)
     assert all(read_label(message).stamp_ns != 30 for message in commands[3:])
     camera.show(frame, 30)
     ros.until(lambda: read_label(commands[-1]).stamp_ns == 30)
@@ -206,7 +206,7 @@ def test_timer_acts_on_the_newest_frame_and_a_silent_camera_is_named(
     assert len({message.data[0] for message in commands[-8:]}) > 1
     timer.cancel()
     ros.until(lambda: np.allclose(commands[-1].data, SAFE))
-    ros.until(lambda: "nothing new on 'image' (1 publishers)" in diagnostics.text)
+    ros.until(lambda: "nothing new on '/image' (1 publishers)" in diagnostics.text)
     timer.reset()
     ros.until(acting)
 
@@ -218,7 +218,9 @@ def test_an_image_that_the_simulation_does_not_have_is_named(
     bundle = image_bundles[PICTURE_AND_POSITION["env_id"]]
     controller = start_controller(ros, bundle)
     ros.start("gym_bridge", {**ENVIRONMENT, "bridge.mode": "real_time"})
-    reason = "no observation has arrived yet: nothing new on 'camera' (0 publishers)"
+    reason = (
+        "no observation that can be used has arrived yet: nothing new on '/camera' (0 publishers)"
+    )
     ros.until(lambda: reason in diagnostics.text)
     ros.until(lambda: reason in controller.output)
 

@@ -152,7 +152,9 @@ class TestEvaluate:
         self, prints: Callable[..., str], tiny_run: Path
     ) -> None:
         arguments = ["--model", tiny_run / "model", "--env-id", "PlanetRosTest/SeedEcho-v0"]
-        output = prints("evaluate", *ALLOW, *arguments, "--episodes", "4", "--seed", "700", "--json")
+        output = prints(
+            "evaluate", *ALLOW, *arguments, "--episodes", "4", "--seed", "700", "--json"
+        )
         assert json.loads(output.splitlines()[-1])["returns"] == [700, 701, 702, 703]
 
     def test_default_is_ten_episodes_from_seed_1000(
@@ -183,7 +185,9 @@ class TestEvaluate:
     def test_planner_can_be_another_one(self, prints: Callable[..., str], tiny_run: Path) -> None:
         def returns(*options: str) -> list[float]:
             arguments = ["--model", tiny_run / "model", "--episodes", "1", "--json"]
-            found: list[float] = json.loads(prints("evaluate", *ALLOW, *arguments, *options))["returns"]
+            found: list[float] = json.loads(prints("evaluate", *ALLOW, *arguments, *options))[
+                "returns"
+            ]
             return found
 
         assert returns("--set", "planner.kind=cem") != returns()
