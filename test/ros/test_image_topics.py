@@ -169,7 +169,9 @@ def test_lock_step_answers_when_label_and_image_of_one_stamp_are_there(
         ros.spin(0.1)  # the newest alone is kept for a reader
     ros.until(lambda: diagnostics.dropped == 3)
     assert "found the encoding 'yuv422_yuy2', expected one of" in controller.output
-    ros.until(lambda: "the observation is not complete: nothing new on '/image'" in diagnostics.text)
+    ros.until(
+        lambda: "the observation is not complete: nothing new on '/image'" in diagnostics.text
+    )
     assert all(read_label(message).stamp_ns != 30 for message in commands[3:])
     camera.show(frame, 30)
     ros.until(lambda: read_label(commands[-1]).stamp_ns == 30)
