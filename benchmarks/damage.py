@@ -1,8 +1,9 @@
 """What damaged and oversized messages do to the nodes: nothing, it should be.
 
-A controller that acts at 50 Hz and a simulation in real time, in processes of their own, and a
-trainer in one domain further. Another process sends damaged messages to every subscription of the
-three; this one only listens to the commands. The last line is one JSON object.
+A controller that acts at 50 Hz on a simulation in real time, and one domain further a trainer and
+another simulation, all in processes of their own. One more sends damaged messages to every
+subscription of controller, trainer and the second simulation; this one only listens to the
+commands. The last line is one JSON object.
 
     python benchmarks/damage.py --model runs/demo/model
     python benchmarks/damage.py --model runs/demo/model --messages 1000
@@ -151,7 +152,9 @@ def damaged(whole: bytes, rng: random.Random) -> bytes:
     return bytes(data)
 
 
-def attack(connection: Connection, signature: Signature, seed: int, domains: list[int]) -> None:
+def attack(
+    connection: Connection, signature: Signature, seed: int, targets: dict[int, tuple[str, ...]]
+) -> None:
     """Send what is asked for, in a process of its own.
 
     Args:
@@ -159,12 +162,12 @@ def attack(connection: Connection, signature: Signature, seed: int, domains: lis
             messages were sent; None ends it.
         signature: Of the messages that are damaged.
         seed: Of the damage.
-        domains: Numbers of the ROS domains.
+        targets: Topics of each ROS domain that somebody there listens to.
     """
     rng, topics = random.Random(seed), samples(signature)
-    publishers: list[tuple[Any, list[bytes]]] = []
+    heard: list[tuple[Any, list[bytes]]] = []
     first: dict[str, Any] = {}
-    for domain in domains:
+    for domain, names in targets.items():
         context = Context()
         rclpy.init(
             args=[],
@@ -172,14 +175,15 @@ def attack(connection: Connection, signature: Signature, seed: int, domains: lis
             domain_id=domain,
             signal_handler_options=SignalHandlerOptions.NO,
         )
-        node = rclpy.create_node("attacker", context=context)
-        for name, (kind, qos, whole) in topics.items():
+        node = rclpy.create_node(f"attacker_{domain}", context=context)
+        for name in names:
+            kind, qos, whole = topics[name]
             publisher = node.create_publisher(message_class(kind), name, qos)
             first.setdefault(name, publisher)
-            publishers.append((publisher, whole))
-    time.sleep(2.0)  # to be discovered
-    heard = [(one, whole) for one, whole in publishers if one.get_subscription_count()]
-    connection.send(sorted({one.topic_name for one, _ in heard}))
+            heard.append((publisher, whole))
+    while not all(one.get_subscription_count() for one, _ in heard):
+        time.sleep(0.1)
+    connection.send([one.topic_name for one, _ in heard])
     while (request := connection.recv()) is not None:
         what, argument = request
         if what == "damaged":
@@ -198,11 +202,13 @@ def attack(connection: Connection, signature: Signature, seed: int, domains: lis
 
 
 @contextmanager
-def attacker(signature: Signature, seed: int, domains: list[int]) -> Iterator[Connection]:
-    """The attack's process, ended with the block; it says first which topics are heard."""
+def attacker(
+    signature: Signature, seed: int, targets: dict[int, tuple[str, ...]]
+) -> Iterator[Connection]:
+    """The attack's process, ended with the block; it says first that all topics are heard."""
     spawn = multiprocessing.get_context("spawn")
     here, there = spawn.Pipe()
-    process = spawn.Process(target=attack, args=(there, signature, seed, domains), daemon=True)
+    process = spawn.Process(target=attack, args=(there, signature, seed, targets), daemon=True)
     process.start()
     try:
         yield here
@@ -289,24 +295,32 @@ def attack_with_damage(options: argparse.Namespace, bundle: Bundle, logs: Path) 
     }
     act = {"model": str(options.model.resolve()), "controller.rate_hz": RATE_HZ}
     config = find_config("pendulum.yaml") if not options.allow_python else None
-    names = {"gym_bridge": {**simulate, **real_time}, "controller": act, "trainer": learn}
+    bridge = {**simulate, **real_time}
+    # Commands in the first domain are the controller's alone, whatever is sent to the others.
     away = {"ROS_DOMAIN_ID": str(domain + 1)}
+    started = {
+        "source": ("gym_bridge", bridge, None),
+        "controller": ("controller", act, None),
+        "gym_bridge": ("gym_bridge", bridge, away),
+        "trainer": ("trainer", learn, away),
+    }
+    images = tuple(signature.images)
+    targets = {
+        domain: (OBSERVATION_TOPIC, MODEL_TOPIC, *images),
+        domain + 1: (COMMAND_TOPIC, STEP_TOPIC, OBSERVATION_TOPIC, MODEL_IN_USE_TOPIC, *images),
+    }
     with Supervisor() as supervisor:
         nodes = {
             name: NodeProcess(
-                name,
-                parameters,
-                config=config,
-                log=logs / f"{name}.log",
-                environment=away if name == "trainer" else None,
+                kind, parameters, config=config, log=logs / f"{name}.log", environment=environment
             )
-            for name, parameters in names.items()
+            for name, (kind, parameters, environment) in started.items()
         }
         try:
             supervisor.activate("controller", while_alive=nodes["controller"].check_alive)
             watch = Watch(supervisor, signature)
             watch.until(lambda: len(watch.arrivals) > RATE_HZ)
-            with attacker(signature, options.seed, [domain, domain + 1]) as connection:
+            with attacker(signature, options.seed, targets) as connection:
                 watch.until(connection.poll)
                 topics = connection.recv()
                 began_s = time.monotonic()
@@ -347,7 +361,10 @@ def attack_with_damage(options: argparse.Namespace, bundle: Bundle, logs: Path) 
 
 def _gaps(gaps: Any) -> dict[str, float]:
     p50, p99 = np.percentile(gaps, [50, 99])
-    return {"p50": round(p50, 1), "p99": round(p99, 1), "max": round(float(gaps.max()), 1)}
+    return {
+        name: round(float(value), 1)
+        for name, value in (("p50", p50), ("p99", p99), ("max", gaps.max()))
+    }
 
 
 def attack_with_size(options: argparse.Namespace, bundle: Bundle, logs: Path) -> dict[str, Any]:
@@ -395,7 +412,7 @@ def _sizes(watch: Watch, signature: Signature, domain: int, pid: int) -> dict[st
     watch.until(lambda: len(watch.arrivals) > RATE_HZ)
     gaps: dict[str, float] = {}
     grown: dict[str, float] = {}
-    with attacker(signature, 0, [domain]) as connection:
+    with attacker(signature, 0, {domain: (OBSERVATION_TOPIC, MODEL_TOPIC)}) as connection:
         watch.until(connection.poll)
         connection.recv()
         watch.listen(WATCH_S)

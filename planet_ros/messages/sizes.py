@@ -76,6 +76,6 @@ def _after_text(data: bytes, at: int, field: str) -> int:
     """
     length = _number(data, at)
     if length > _UTF_8 * MAX_LABEL:
-        raise UserError(f"found a {field} of {length} bytes, expected at most {_UTF_8 * MAX_LABEL}")
+        raise UserError(f"{field}: found {length} bytes, expected at most {_UTF_8 * MAX_LABEL}")
     end = at + 4 + length - _HEAD  # numbers are aligned behind the head
     return end + -end % 4 + _HEAD

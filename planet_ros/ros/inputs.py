@@ -66,19 +66,17 @@ class Inputs:
         )
 
     def follow(self, signature: Signature) -> None:
-        """Take in the observations of a bundle: its images, and no others.
+        """Take in the observations of a bundle.
 
-        Where the parts stay the same, so does what has arrived of them.
+        The first one says which images there are: what a controller allows has those of the first.
+        What has arrived of the parts stays.
         """
-        before, self._signature = self._signature, signature
-        if before is not None and before.layout.observation == signature.layout.observation:
-            return
-        images = self._sources.keys() - {OBSERVATION_TOPIC}
-        for name in images - signature.images.keys():
-            self._node.destroy_subscription(self._sources.pop(name).subscription)
-        for name in signature.images.keys() - images:
-            self._listen(name, IMAGE_TYPE, f"a frame on '{name}'", partial(self._on_image, name))
-        self._assemble()
+        first, self._signature = self._signature is None, signature
+        if first:
+            for name in signature.images:
+                what = f"a frame on '{name}'"
+                self._listen(name, IMAGE_TYPE, what, partial(self._on_image, name))
+            self._assemble()
 
     def begin(self) -> None:
         """Join what arrives from now on."""

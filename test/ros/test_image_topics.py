@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from nodes import (
     ENVIRONMENT,
     IMAGE_MODEL,
@@ -170,7 +172,7 @@ def test_lock_step_answers_when_label_and_image_of_one_stamp_are_there(
     ros.until(lambda: diagnostics.dropped == 3)
     assert "found the encoding 'yuv422_yuy2', expected one of" in controller.output
     ros.until(
-        lambda: "the observation is not complete: nothing new on '/image'" in diagnostics.text
+        lambda: "not complete: all 3 messages on '/image' (1 publishers) were" in diagnostics.text
     )
     assert all(read_label(message).stamp_ns != 30 for message in commands[3:])
     camera.show(frame, 30)
@@ -227,7 +229,7 @@ def test_an_image_that_the_simulation_does_not_have_is_named(
     ros.until(lambda: reason in controller.output)
 
 
-def test_subscriptions_follow_the_bundle(
+def test_subscriptions_are_those_of_the_first_bundle(
     ros: Ros, tiny_bundle: str, image_bundles: dict[str, str]
 ) -> None:
     announcer = ros.observer.create_publisher(String, "model", LATCHED)
@@ -235,7 +237,14 @@ def test_subscriptions_follow_the_bundle(
         name: ros.observer.create_publisher(Image, name, NEWEST) for name in ("image", "camera")
     }
     ros.start("controller", LOCK_STEP)
-    ros.activate_controller()
+
+    def change(transition: int) -> None:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        assert ros.call(ChangeState, "controller/change_state", request).success
+
+    def read() -> set[str]:
+        return {name for name, one in cameras.items() if one.get_subscription_count()}
+
     for path, expected in (
         (image_bundles[PICTURE["env_id"]], {"image"}),
         (image_bundles[PICTURE_AND_POSITION["env_id"]], {"camera"}),
@@ -243,11 +252,10 @@ def test_subscriptions_follow_the_bundle(
     ):
         announcement = Announcement(Path(path), load_bundle(path).digest)
         announcer.publish(String(data=announcement.to_text()))
-
-        def read() -> set[str]:
-            return {name for name, one in cameras.items() if one.get_subscription_count()}
-
+        change(Transition.TRANSITION_CONFIGURE)
         ros.until(lambda: read() == expected)  # noqa: B023
+        change(Transition.TRANSITION_CLEANUP)  # other images are another observation
+        ros.until(lambda: not read())
 
 
 LEARNING: dict[str, Any] = {
