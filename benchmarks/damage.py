@@ -47,7 +47,8 @@ from planet_ros.messages.announcements import Announcement
 from planet_ros.messages.images import IMAGE_TYPE, image_message
 from planet_ros.messages.sizes import TEXT_TYPE
 from planet_ros.messages.steps import step_message
-from planet_ros.messages.vectors import VECTOR_TYPE, vector_message, vector_of
+from planet_ros.messages.vectors import VECTOR_TYPE, read_vector, vector_message, vector_of
+from planet_ros.ros.subscriptions import decoded
 from planet_ros.ros.topics import (
     COMMAND_TOPIC,
     EVERY_STEP,
@@ -67,6 +68,9 @@ from planet_ros.supervision.supervisor import Supervisor
 RATE_HZ = 50.0
 WATCH_S = 4.0
 """Before the attack, and after each oversized message."""
+
+KEPT_RATE = 0.9
+"""Of the rate before the attack: sender, nodes and listener share the machine's processors."""
 
 TARGET_BEYOND_MS, TARGET_MEMORY_MB = 100.0, 5.0
 
@@ -152,8 +156,21 @@ def damaged(whole: bytes, rng: random.Random) -> bytes:
     return bytes(data)
 
 
+def believable(data: bytes, signature: Signature) -> bool:
+    """Whether a damaged observation can still be read: then it is a lie, such as a jump of time."""
+    try:
+        read_vector(decoded(VECTOR_TYPE, data, signature.vector_size), signature.vector_size)
+    except UserError:
+        return False
+    return True
+
+
 def attack(
-    connection: Connection, signature: Signature, seed: int, targets: dict[int, tuple[str, ...]]
+    connection: Connection,
+    signature: Signature,
+    seed: int,
+    targets: dict[int, tuple[str, ...]],
+    lies: bool,
 ) -> None:
     """Send what is asked for, in a process of its own.
 
@@ -163,9 +180,10 @@ def attack(
         signature: Of the messages that are damaged.
         seed: Of the damage.
         targets: Topics of each ROS domain that somebody there listens to.
+        lies: Whether observations that can be read in spite of their damage are sent too.
     """
     rng, topics = random.Random(seed), samples(signature)
-    heard: list[tuple[Any, list[bytes]]] = []
+    heard: list[tuple[str, Any]] = []
     first: dict[str, Any] = {}
     for domain, names in targets.items():
         context = Context()
@@ -177,19 +195,22 @@ def attack(
         )
         node = rclpy.create_node(f"attacker_{domain}", context=context)
         for name in names:
-            kind, qos, whole = topics[name]
+            kind, qos, _ = topics[name]
             publisher = node.create_publisher(message_class(kind), name, qos)
             first.setdefault(name, publisher)
-            heard.append((publisher, whole))
-    while not all(one.get_subscription_count() for one, _ in heard):
+            heard.append((name, publisher))
+    while not all(publisher.get_subscription_count() for _, publisher in heard):
         time.sleep(0.1)
-    connection.send([one.topic_name for one, _ in heard])
+    connection.send([publisher.topic_name for _, publisher in heard])
     while (request := connection.recv()) is not None:
         what, argument = request
         if what == "damaged":
             for _ in range(argument):
-                publisher, whole = rng.choice(heard)
-                publisher.publish(damaged(rng.choice(whole), rng))
+                name, publisher = rng.choice(heard)
+                data = damaged(rng.choice(topics[name][2]), rng)
+                while name == OBSERVATION_TOPIC and not lies and believable(data, signature):
+                    data = damaged(rng.choice(topics[name][2]), rng)
+                publisher.publish(data)
                 time.sleep(0.0005)
             connection.send(argument)
         else:
@@ -203,12 +224,14 @@ def attack(
 
 @contextmanager
 def attacker(
-    signature: Signature, seed: int, targets: dict[int, tuple[str, ...]]
+    signature: Signature, seed: int, targets: dict[int, tuple[str, ...]], lies: bool = False
 ) -> Iterator[Connection]:
     """The attack's process, ended with the block; it says first that all topics are heard."""
     spawn = multiprocessing.get_context("spawn")
     here, there = spawn.Pipe()
-    process = spawn.Process(target=attack, args=(there, signature, seed, targets), daemon=True)
+    process = spawn.Process(
+        target=attack, args=(there, signature, seed, targets, lies), daemon=True
+    )
     process.start()
     try:
         yield here
@@ -320,7 +343,7 @@ def attack_with_damage(options: argparse.Namespace, bundle: Bundle, logs: Path) 
             supervisor.activate("controller", while_alive=nodes["controller"].check_alive)
             watch = Watch(supervisor, signature)
             watch.until(lambda: len(watch.arrivals) > RATE_HZ)
-            with attacker(signature, options.seed, targets) as connection:
+            with attacker(signature, options.seed, targets, options.lies) as connection:
                 watch.until(connection.poll)
                 topics = connection.recv()
                 began_s = time.monotonic()
@@ -340,6 +363,7 @@ def attack_with_damage(options: argparse.Namespace, bundle: Bundle, logs: Path) 
             drops = {name: node.output.count("dropped") for name, node in nodes.items()}
         finally:
             codes = {name: node.end() for name, node in nodes.items()}
+    rate_hz, before_hz = (1e3 * len(gaps) / float(gaps.sum()) for gaps in (attacked, quiet))
     grown = {name: round(memory[-1][name] - memory[2][name], 1) for name in nodes}
     return {
         "messages": 10 * tenth,
@@ -350,12 +374,17 @@ def attack_with_damage(options: argparse.Namespace, bundle: Bundle, logs: Path) 
         "warnings_of_drops": drops,
         "commands": len(watch.arrivals),
         "unsafe": len(watch.unsafe),
-        "rate_hz": round(1e3 * len(attacked) / float(attacked.sum()), 2),
+        "rate_hz": round(rate_hz, 2),
+        "rate_hz_before": round(before_hz, 2),
         "gap_ms": _gaps(attacked),
         "gap_ms_before": _gaps(quiet),
         "memory_mb": {name: round(value, 1) for name, value in memory[-1].items()},
         "memory_grown_mb": grown,
-        "ok": not ended and not watch.unsafe and not any(codes.values()),
+        "ok": not ended
+        and not watch.unsafe
+        and not any(codes.values())
+        and (options.lies or rate_hz > KEPT_RATE * before_hz)
+        and max(grown.values()) <= TARGET_MEMORY_MB,
     }
 
 
@@ -475,6 +504,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True, help="folder of a bundle")
     parser.add_argument("--messages", type=int, default=50_000, help="damaged ones in all")
     parser.add_argument("--oversized", action="store_true", help="send those of enormous sizes")
+    parser.add_argument(
+        "--lies",
+        action="store_true",
+        help="send damaged observations that can still be read, too: they may say that time jumps, "
+        "so that plans are given up and commands are fewer",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the damage (default: 0)")
     parser.add_argument("--domain", type=int, help="ROS_DOMAIN_ID (default: any)")
     parser.add_argument(
