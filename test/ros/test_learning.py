@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from arrays import float32
 from nodes import ENVIRONMENT, NodeProcess, Ros
 from std_msgs.msg import Float64MultiArray, String
 
@@ -155,8 +156,8 @@ def test_no_step_of_other_sizes_ends_the_trainer(ros: Ros, tmp_path: Path) -> No
     trainer = ros.start("trainer", {**LEARNING, "training.output": str(tmp_path / "run")})
     ros.connect(speaker, "trainer")
     for observation, action in (([1, 2, 3], [0, 0]), ([1, 2], [0]), ([], [0, 0])):
-        seen = {"observation": np.float32(observation)} if observation else {}
-        step = Step(1, seen, np.float32(action), -1.0, False, False, 10**9)
+        seen = {"observation": float32(observation)} if observation else {}
+        step = Step(1, seen, float32(action), -1.0, False, False, 10**9)
         speaker.publish(step_message(make, step))
     speaker.publish(Float64MultiArray(data=[0.0] * 2_000_000))
     reason = "step: found 3 numbers of observation and 2 of action, expected 2 and 2"

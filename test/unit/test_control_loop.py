@@ -420,7 +420,7 @@ def test_time_that_a_plan_takes_is_not_that_of_a_simulated_clock(bundle: Bundle)
         notify=ready.set,
     )
     loop.use(bundle)
-    loop.observe(Observation({"observation": np.float32([0.5, -1])}, 0.0, 1))
+    loop.observe(Observation({"observation": float32([0.5, -1])}, 0.0, 1))
     loop.tick()
     assert ready.wait(PATIENCE_S)
     loop.finished()
