@@ -25,7 +25,7 @@ class BoundedAction(gymnasium.ActionWrapper):
         least = np.maximum(np.broadcast_to(least, space.shape), space.low)
         greatest = np.minimum(np.broadcast_to(greatest, space.shape), space.high)
         if not (np.isfinite(least) & np.isfinite(greatest) & (least < greatest)).all():
-            raise ValueError(f"found {low} to {high}, expected finite numbers with low < high")
+            raise ValueError(f"found {low!r} to {high!r}, expected finite numbers with low < high")
         self.action_space = Box(least, greatest, dtype=space.dtype.type)
 
     @property

@@ -206,7 +206,8 @@ class Environment:
         """
         low, high = self.signature.low, self.signature.high
         clipped = np.clip(np.asarray(action, dtype=np.float32), low, high)
-        sent, taken = native_action(clipped, self.gym.action_space)
+        space: Any = self.gym.action_space
+        sent, taken = native_action(clipped, space)
         self._index += 1
         with self._watched(f"step {self._index}"):
             observation, reward, terminated, truncated, info = self.gym.step(sent)
@@ -232,7 +233,7 @@ class Environment:
             BrokenEnvironment: It cannot be drawn.
         """
         try:
-            frame = self.gym.render()
+            frame: Any = self.gym.render()
             shape = np.shape(frame)
             if len(shape) != 3 or shape[2] != 3:
                 raise TypeError(f"render() gave {type(frame).__name__} of shape {shape}")

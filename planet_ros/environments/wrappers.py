@@ -90,7 +90,7 @@ class AngleEncoding(gymnasium.ObservationWrapper):
             period: Of a whole turn, in their unit: 2 π of radians, 360 of degrees.
         """
         super().__init__(env)
-        space = env.observation_space
+        space: Any = env.observation_space
         size = space.shape[0] if isinstance(space, Box) and len(space.shape) == 1 else 0
         if not indices or not {*indices} <= {*range(size)} or not period > 0:
             raise ValueError(
@@ -157,7 +157,7 @@ class ArrangeImage(gymnasium.ObservationWrapper):
         """
         super().__init__(env)
         self._first, self._channels, self._frame, self._name = channels_first, channels, frame, name
-        space = env.observation_space
+        space: Any = env.observation_space
         whole = isinstance(space, Dict) and name is not None
         part = space.spaces.get(name) if whole else space
         if not isinstance(part, Box) or part.dtype != np.uint8:
