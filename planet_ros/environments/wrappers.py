@@ -169,7 +169,7 @@ class ArrangeImage(gymnasium.ObservationWrapper):
         if low.ndim != 3 or low.shape[2] not in (1, 3):
             raise ValueError(f"makes images of shape {low.shape}, expected 1 or 3 channels at last")
         image = Box(low, high, dtype=np.uint8)
-        self.observation_space = Dict({**space.spaces, name: image}) if whole else image
+        self.observation_space = Dict({**space.spaces, str(name): image}) if whole else image
 
     def observation(self, observation: Any) -> Any:
         """The image, or the dictionary with it."""
