@@ -44,6 +44,11 @@ def stops(point: Moody) -> Any:
     raise SystemExit(3)
 
 
+def lacks(point: Moody) -> Any:
+    nothing: dict[str, float] = {}
+    return nothing["gear"]
+
+
 def shaped_reward(point: Moody) -> Any:
     return point.observation(), np.array([1.0]), False, False, {}
 
@@ -121,7 +126,7 @@ def moody() -> Iterator[Callable[..., str]]:
     def register(seed: int, at: int, fault: Any) -> str:
         gymnasium.register(
             ID,
-            entry_point=Moody,
+            entry_point=f"{__name__}:Moody",
             max_episode_steps=20,
             kwargs={"seed": seed, "at": at, "fault": fault},
         )
@@ -189,13 +194,10 @@ def test_every_start_that_fails_is_passed_over(
     moody: Callable[..., str],
     tmp_path: Path,
     tiny_settings: MakeSettings,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder, values = tmp_path / "run", {"env_id": moody(0, 0, raises), "training.resume": True}
     for bad in range(3):
-        monkeypatch.setattr(
-            Moody, "_bad", property(lambda self, bad=bad: bad, lambda *_: None), raising=False
-        )
+        values["env_kwargs"] = f'{{"seed": {bad}}}'
         with pytest.raises(BrokenEnvironment, match="the 0 environment steps before it"):
             train(tiny_settings(folder, values))
         assert read_checkpoint(folder / "checkpoint").state.passed_over == bad + 1
@@ -238,7 +240,7 @@ class TestMaking:
                 r"AssertionError: raise AssertionError \(.*test_failing\w+\.py, line \d+, in",
             ),
             (raises, r"RuntimeError: the motor is stuck \(.*test_failing\w+\.py, line \d+, in"),
-            (lambda _: {}["gear"], r"KeyError: 'gear' \(.*test_failing\w+\.py, line \d+, in"),
+            (lacks, r"KeyError: 'gear' \(.*test_failing\w+\.py, line \d+, in"),
             (
                 lambda _: Path("/nowhere/model.xml").read_text(),
                 r"FileNotFoundError: .*/nowhere/model\.xml",
@@ -247,7 +249,7 @@ class TestMaking:
         ],
     )
     def test_environment(self, fault: Any, reason: str) -> None:
-        def constructor() -> Any:
+        def constructor(**_: Any) -> Any:
             fault(Moody)
 
         gymnasium.register(ID, entry_point=constructor)

@@ -143,7 +143,7 @@ class Hand(PointMass):
         super().__init__()
         self._unit, self._angle = unit, 3.0
         turn = math.pi * unit
-        low, high = np.float32([0, -turn, -1]), np.float32([2, turn, 1])
+        low, high = np.array([0, -turn, -1], np.float32), np.array([2, turn, 1], np.float32)
         self.observation_space = Box(low, high, dtype=np.float32)
         self.action_space = Box(-1, 1, (1,), np.float32)
 
@@ -154,7 +154,7 @@ class Hand(PointMass):
 
     def observation(self) -> Any:
         wrapped = (self._angle + math.pi) % (2 * math.pi) - math.pi
-        return np.float32([1.5, wrapped * self._unit, getattr(self, "_rate", 0.0)])
+        return np.array([1.5, wrapped * self._unit, getattr(self, "_rate", 0.0)], np.float32)
 
 
 HAND = "PlanetRosTest/Hand-v0"
@@ -162,7 +162,7 @@ HAND = "PlanetRosTest/Hand-v0"
 
 @pytest.fixture
 def hand() -> Any:
-    gymnasium.register(HAND, entry_point=Hand, max_episode_steps=60)
+    gymnasium.register(HAND, entry_point=f"{__name__}:Hand", max_episode_steps=60)
     yield HAND
     gymnasium.registry.pop(HAND)
 

@@ -26,7 +26,7 @@ MakeSettings = Callable[..., Settings]
 
 def moments(values: Any) -> Moments:
     """Of numbers (T, n) as they come from a sensor, in float32."""
-    numbers = np.float64(np.float32(values))
+    numbers = np.asarray(values, np.float32).astype(np.float64)
     mean = numbers.mean(axis=0)
     return Moments(len(numbers), mean, np.square(numbers - mean).sum(axis=0))
 
@@ -79,7 +79,7 @@ class Scaled(PointMass):
 @pytest.fixture
 def scaled() -> Iterator[str]:
     name = "PlanetRosTest/Scaled-v0"
-    gymnasium.register(name, entry_point=Scaled, max_episode_steps=20)
+    gymnasium.register(name, entry_point=f"{__name__}:Scaled", max_episode_steps=20)
     yield name
     gymnasium.registry.pop(name)
 

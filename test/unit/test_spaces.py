@@ -51,7 +51,7 @@ Make = Callable[..., Environment]
 @pytest.fixture
 def make() -> Any:
     """``make(seen=…, done=…, wrappers=…)``: an environment of these spaces."""
-    gymnasium.register(ID, entry_point=AnySpaces, max_episode_steps=20)
+    gymnasium.register(ID, entry_point=f"{__name__}:AnySpaces", max_episode_steps=20)
 
     def made(seen: Any = POSITION, done: Any = STICK, wrappers: tuple[str, ...] = ()) -> Any:
         return Environment(EnvironmentSpec(ID, {"seen": seen, "done": done}, wrappers=wrappers))
@@ -67,8 +67,9 @@ def played(made: Environment) -> list[Any]:
     for action in (signature.low, signature.high, signature.middle):
         step = made.step(action)
         signature.check(step.layout, "step")
-    inner: AnySpaces = made.gym.unwrapped
-    return inner.taken
+    inner: Any = made.gym.unwrapped
+    taken: list[Any] = inner.taken
+    return taken
 
 
 def cured(make: Make, **spaces: Any) -> tuple[Environment, str]:
@@ -104,7 +105,7 @@ class TestActions:
     def test_of_any_bounds_stay_within_them_or_are_refused(
         self, ends: list[float], part: float
     ) -> None:
-        space = Box(*ends, (1,), np.float64)
+        space = Box(ends[0], ends[1], (1,), np.float64)
         try:
             low, high = action_ends(space, "here")
         except UserError:
@@ -130,7 +131,7 @@ class TestActions:
         np.testing.assert_array_equal(made.step(half).action, np.rint(half))
 
     def test_of_more_dimensions_are_a_vector_here(self, make: Make) -> None:
-        low = np.float32([[-1, -2], [-3, -4]])
+        low = np.array([[-1, -2], [-3, -4]], np.float32)
         made = make(done=Box(low, -low, dtype=np.float32))
         np.testing.assert_array_equal(made.signature.low, [-1, -2, -3, -4])
         np.testing.assert_array_equal(played(made)[0], low)
@@ -146,7 +147,7 @@ class TestActions:
     def test_that_are_fixed_are_refused_with_a_wrapper_that_leaves_them_out(
         self, make: Make
     ) -> None:
-        low, high = np.float32([-1, 0.5, 0]), np.float32([1, 0.5, 2])
+        low, high = np.array([-1, 0.5, 0], np.float32), np.array([1, 0.5, 2], np.float32)
         made, message = cured(make, done=Box(low, high, dtype=np.float32))
         assert '{"indices": [0, 2]}' in message
         np.testing.assert_array_equal(made.signature.low, [-1, 0])
@@ -238,7 +239,7 @@ class TestImages:
         assert made.signature.images == {name: image}
         played(made)
         step = made.reset(seed=3)
-        inner: AnySpaces = made.gym.unwrapped
+        inner: Any = made.gym.unwrapped
         whole = inner.reset(seed=3)[0]
         shown = whole["eye"] if named else whole
         assert step.observation[name].shape == image
