@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -109,10 +110,10 @@ class Environment:
                 self._observation_parts(parts), self._action_parts(), self.step_period_s
             )
         except UserError:
-            self.gym.close()
+            self.close()
             raise
         except ValueError as error:
-            self.gym.close()
+            self.close()
             raise UserError(f"{spec.id}: {error}") from None
         self._index = 0
 
@@ -245,8 +246,11 @@ class Environment:
         return f"{self.spec.id}: cannot be drawn: {reason(error)}; {_DRAWING}"
 
     def close(self) -> None:
-        """Release what the environment holds."""
-        self.gym.close()
+        """Release what the environment holds; that it fails to is a warning, and costs nothing."""
+        try:
+            self.gym.close()
+        except Exception as error:
+            warnings.warn(f"{self.spec.id}: cannot be closed: {reason(error)}", stacklevel=2)
 
     def _checked(
         self,

@@ -229,6 +229,15 @@ def test_fault_in_the_evaluation_leaves_what_was_learned(
     assert load_bundle(folder / "model").manifest.environment_steps == 120
 
 
+def test_environment_that_cannot_be_closed_costs_a_warning_and_no_run(
+    tmp_path: Path, tiny_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PointMass, "close", raises)
+    with pytest.warns(UserWarning, match="PointMass-v0: cannot be closed: RuntimeError: the motor"):
+        train(tiny_settings(tmp_path / "run", {"training.steps": 20}))
+    assert load_bundle(tmp_path / "run" / "model").manifest.environment_steps == 20
+
+
 class TestMaking:
     """Whatever a constructor raises is said with its kind, its text and its place."""
 
@@ -284,7 +293,7 @@ def wrapper_that_asserts(env: gymnasium.Env) -> gymnasium.Env:
 
 @pytest.fixture
 def endless() -> Iterator[str]:
-    gymnasium.register("PlanetRosTest/Endless-v0", entry_point=PointMass)
+    gymnasium.register("PlanetRosTest/Endless-v0", entry_point="tiny_environments:PointMass")
     yield "PlanetRosTest/Endless-v0"
     gymnasium.registry.pop("PlanetRosTest/Endless-v0")
 
