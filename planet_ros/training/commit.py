@@ -122,5 +122,5 @@ def _cut(run: RunFolder, length: int) -> None:
 def _unwritable(run: RunFolder, error: OSError) -> UserError:
     return UserError(
         f"{run.path}: cannot be written: {error}; what was saved before is whole: mend it, and "
-        "continue with --resume (training.resume)"
+        "continue with --resume, in a launch resume:=true (training.resume)"
     )

@@ -10,6 +10,10 @@ from planet_ros.config import LearnerSettings, save_settings
 from planet_ros.errors import UserError
 from planet_ros.files import mend
 
+# As each of its users says it: the command line, `ros2 launch`, a parameter file.
+CONTINUE = "add --resume, in a launch resume:=true (training.resume),"
+ELSEWHERE = "choose another folder with --output, in a launch output:= (training.output)"
+
 
 class RunFolder:
     """Paths of a run; the README says what the files hold."""
@@ -30,8 +34,7 @@ class RunFolder:
             raise UserError(f"{path}: found a file, expected a folder for the run")
         if run.settings_file.exists() and not resume:
             raise UserError(
-                f"{path}: already holds a run; add --resume (training.resume) to continue it, or "
-                "choose another folder with --output (training.output)"
+                f"{path}: already holds a run; {CONTINUE} to continue it, or {ELSEWHERE}"
             )
         if resume:
             mend(run.checkpoint)
@@ -40,12 +43,11 @@ class RunFolder:
             raise UserError(
                 f"{path}: found {'episodes' if holds_episodes else 'a checkpoint'}, but no "
                 f"{run.settings_file.name}; nothing of it is overwritten: put the settings back to "
-                "continue that run, or choose another folder with --output (training.output)"
+                f"continue that run, or {ELSEWHERE}"
             )
         if holds_episodes and not run.has_checkpoint:
             raise UserError(
-                f"{path}: found episodes, but no checkpoint to continue from; choose another "
-                "folder with --output (training.output)"
+                f"{path}: found episodes, but no checkpoint to continue from; {ELSEWHERE}"
             )
         path.mkdir(parents=True, exist_ok=True)
         return run
