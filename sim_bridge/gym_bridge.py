@@ -64,8 +64,8 @@ class GymBridge(Node):
         """
         super().__init__("gym_bridge")
         self.exit_code: int | None = None
-        self._parameters = NodeSettings(self, BridgeNodeSettings, changeable=(PACE,))
-        settings = self._parameters.read()
+        self._node_settings = NodeSettings(self, BridgeNodeSettings, changeable=(PACE,))
+        settings = self._node_settings.read()
         self._settings = settings.bridge
         self._training = settings.training
         environment = Environment(EnvironmentSpec.of(settings))
@@ -213,7 +213,7 @@ class GymBridge(Node):
         if self._lock_step:
             self.get_logger().warn(f"{PACE}: means something in the mode real_time alone")
             return
-        factor = self._parameters.read().bridge.real_time_factor
+        factor = self._node_settings.read().bridge.real_time_factor
         self._periods.timer_period_ns = round(self._step_period_s / factor * 1e9)
         self.get_logger().info(f"{factor:g} simulated seconds for each second")
 

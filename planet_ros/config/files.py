@@ -126,8 +126,7 @@ def _sections(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except RepeatedError as error:
-        line = error.problem_mark.line + 1
-        raise _RepeatedError(f"{path}: line {line}: {error.problem}") from None
+        raise _RepeatedError(f"{path}: {error}") from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not YAML: {error}") from None
     expected = f"{path}: expected a ROS parameter file, '/**:' with '{NODE_PARAMETERS_KEY}:' in it"

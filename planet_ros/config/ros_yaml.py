@@ -1,8 +1,8 @@
 """YAML as ROS reads it in parameter files, so that one file says one thing to all.
 
-ROS's parser and PyYAML differ in the words without quotes: ``1e-3`` is a number to ROS and a word to
-PyYAML, ``y`` is true to ROS alone, ``1:30`` and ``1_000`` are numbers to PyYAML alone. Here ROS is
-followed (rcl_yaml_param_parser, ``get_value``). Neither minds a name that is given twice in a
+ROS's parser and PyYAML differ in the words without quotes: ``1e-3`` is a number to ROS and a word
+to PyYAML, ``y`` is true to ROS alone, ``1:30`` and ``1_000`` are numbers to PyYAML alone. Here ROS
+is followed (rcl_yaml_param_parser, ``get_value``). Neither minds a name that is given twice in a
 mapping, and each makes something else of it: that is refused.
 """
 
@@ -27,8 +27,8 @@ _INFINITE_IN_C = re.compile(r"[-+]?(inf|infinity|nan)", re.IGNORECASE)
 _TAGS = {bool: "bool", int: "int", float: "float", str: "str", type(None): "null"}
 
 
-class RepeatedError(yaml.constructor.ConstructorError):
-    """A mapping gives a name twice."""
+class RepeatedError(ValueError):
+    """A mapping gives a name twice; the text says which, and where."""
 
 
 def read_word(text: str) -> bool | int | float | str | None:
@@ -73,9 +73,8 @@ class _Loader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if key.value in seen:
-                raise RepeatedError(
-                    problem=f"{key.value!r} is given twice", problem_mark=key.start_mark
-                )
+                line = key.start_mark.line + 1
+                raise RepeatedError(f"line {line}: {key.value!r} is given twice")
             if isinstance(key.value, str):
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
