@@ -5,16 +5,16 @@ lifecycle manager. An argument that is left empty leaves its parameter to the pa
 """
 
 from launch import Action, LaunchContext, LaunchDescription
-from launch.actions import EmitEvent, OpaqueFunction, RegisterEventHandler
-from launch.conditions import IfCondition
-from launch.events import matches_action
-from launch.substitutions import LaunchConfiguration
+from launch.actions import OpaqueFunction
 from launch_ros.actions import LifecycleNode
-from launch_ros.event_handlers import OnStateTransition
-from launch_ros.events.lifecycle import ChangeState
-from lifecycle_msgs.msg import Transition
 
-from planet_ros.ros.launch_arguments import argument, common_arguments, node_arguments
+from planet_ros.ros.launch_arguments import (
+    argument,
+    common_arguments,
+    converted,
+    node_arguments,
+)
+from planet_ros.ros.launch_events import autostart
 
 # Launch argument: the parameter that it overrides, and its type.
 OVERRIDES = {
@@ -27,32 +27,8 @@ OVERRIDES = {
 def nodes(context: LaunchContext) -> list[Action]:
     """Describe the node and its way to active, now that the values of the arguments are known."""
     controller = LifecycleNode(**node_arguments("controller", OVERRIDES, context))
-    autostart = IfCondition(LaunchConfiguration("autostart"))
-    configure = EmitEvent(
-        event=ChangeState(
-            lifecycle_node_matcher=matches_action(controller),
-            transition_id=Transition.TRANSITION_CONFIGURE,
-        ),
-        condition=autostart,
-    )
-    # Only after configuring: a controller that someone deactivates later stays inactive.
-    activate = RegisterEventHandler(
-        OnStateTransition(
-            target_lifecycle_node=controller,
-            start_state="configuring",
-            goal_state="inactive",
-            entities=[
-                EmitEvent(
-                    event=ChangeState(
-                        lifecycle_node_matcher=matches_action(controller),
-                        transition_id=Transition.TRANSITION_ACTIVATE,
-                    )
-                )
-            ],
-        ),
-        condition=autostart,
-    )
-    return [activate, controller, configure]
+    starts = converted("autostart", context.launch_configurations["autostart"], bool)
+    return [controller, autostart(controller)] if starts else [controller]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -60,7 +36,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             *common_arguments("the node", "true: the node's clock follows /clock."),
-            argument("autostart", "true: configure and activate the controller at once.", "true"),
+            argument("autostart", "true: configure and activate the controller, once.", "true"),
             argument(
                 "model",
                 "Folder of the bundle to control with; where the parameter file names none "
@@ -71,6 +47,7 @@ def generate_launch_description() -> LaunchDescription:
                 "trigger",
                 "timer: commands at a constant rate (robots). "
                 "observation: one command for each observation (lock-step simulation).",
+                choices=("timer", "observation"),
             ),
             OpaqueFunction(function=nodes),
         ]

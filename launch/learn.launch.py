@@ -6,7 +6,7 @@ parameter file.
 """
 
 from launch import LaunchContext, LaunchDescription, SomeSubstitutionsType
-from launch.actions import IncludeLaunchDescription, OpaqueFunction, Shutdown
+from launch.actions import IncludeLaunchDescription, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
 from launch_ros.actions import Node
 
@@ -16,8 +16,14 @@ from planet_ros.ros.launch_arguments import COMMON, argument, common_arguments, 
 OVERRIDES = {
     "env_id": ("env_id", str),
     "output": ("training.output", str),
+    "resume": ("training.resume", bool),
     "steps": ("training.steps", int),
 }
+
+
+# Seconds from Ctrl-C until a trainer that has still a bundle to export and a run to save is
+# terminated; launch's own 5 s are too short for large models.
+SIGTERM_TIMEOUT_S = 60
 
 
 def nodes(context: LaunchContext) -> list[Node]:
@@ -25,7 +31,7 @@ def nodes(context: LaunchContext) -> list[Node]:
     return [
         Node(
             **node_arguments("trainer", OVERRIDES, context),
-            on_exit=Shutdown(reason="the trainer has exited"),
+            sigterm_timeout=LaunchConfiguration("sigterm_timeout", default=str(SIGTERM_TIMEOUT_S)),
         )
     ]
 
@@ -50,6 +56,7 @@ def generate_launch_description() -> LaunchDescription:
             argument(
                 "output", "Folder of the run: bundle, checkpoint, episodes, metrics and plots."
             ),
+            argument("resume", "true: go on with the run in the folder output."),
             argument("steps", "Environment steps to collect in all."),
             include(
                 "sim.launch.py",

@@ -34,6 +34,7 @@ def generate_launch_description() -> LaunchDescription:
                 "mode",
                 "lock_step: one command for each observation, as fast as they come. "
                 "real_time: at the environment's own rate.",
+                choices=("lock_step", "real_time"),
             ),
             argument("wait_for_learner", "true: pause whenever the learner fits its model."),
             OpaqueFunction(function=nodes),

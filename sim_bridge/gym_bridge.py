@@ -11,6 +11,7 @@ from rclpy.clock import Clock as RosClock
 from rclpy.clock import ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray
@@ -50,6 +51,9 @@ from sim_bridge.simulation import Simulation
 
 CROWD_PERIOD_S = 2.0
 
+PACE = "bridge.real_time_factor"
+"""The one parameter that can change while the node runs."""
+
 
 class GymBridge(Node):
     """Runs an environment in lock-step with its commander, or in real time.
@@ -69,7 +73,8 @@ class GymBridge(Node):
         """
         super().__init__("gym_bridge")
         self.exit_code: int | None = None
-        settings = NodeSettings(self, BridgeNodeSettings).read()
+        self._node_settings = NodeSettings(self, BridgeNodeSettings, changeable=(PACE,))
+        settings = self._node_settings.read()
         self._settings = settings.bridge
         self._training = settings.training
         environment = Environment(EnvironmentSpec.of(settings))
@@ -118,12 +123,14 @@ class GymBridge(Node):
         self.create_service(SetBool, "~/pause", self._on_pause)
         self.create_service(Trigger, "~/single_step", self._on_single_step)
         steady = RosClock(clock_type=ClockType.STEADY_TIME)
-        period = environment.step_period_s / self._settings.real_time_factor
+        self._step_period_s = environment.step_period_s
         if self._lock_step:
             self.create_timer(self._settings.command_timeout_s, self._on_silence, clock=steady)
         else:
-            self.create_timer(period, self._on_period, clock=steady)
+            period_s = self._step_period_s / self._settings.real_time_factor
+            self._periods = self.create_timer(period_s, self._on_period, clock=steady)
         self.create_timer(CROWD_PERIOD_S, self._warn_of_crowds, clock=steady)
+        self.add_post_set_parameters_callback(self._on_parameters)
         self.get_logger().info(
             f"{settings.env_id} in {self._settings.mode} mode"
             + (", waiting for a learner" if self._paused else "")
@@ -231,6 +238,17 @@ class GymBridge(Node):
         self._take(action)
         if not self._paused:
             self._go_on()
+
+    def _on_parameters(self, parameters: list[Parameter]) -> None:
+        """Take up another pace."""
+        if not any(parameter.name == PACE for parameter in parameters):
+            return
+        if self._lock_step:
+            self.get_logger().warn(f"{PACE}: means something in the mode real_time alone")
+            return
+        factor = self._node_settings.read().bridge.real_time_factor
+        self._periods.timer_period_ns = round(self._step_period_s / factor * 1e9)
+        self.get_logger().info(f"{factor:g} simulated seconds for each second")
 
     # ── both ─────────────────────────────────────────────────────────────────────────────────
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, overload
 
 from planet_ros.errors import UserError
 from planet_ros.files import write_whole
 
-from .programs import LearnerSettings, Settings
-from .schema import AnySection, flatten, narrowed, settings_from, settings_in, strange
+from .programs import NODES, LearnerSettings, Settings
+from .schema import (
+    AnySection,
+    flatten,
+    foreign,
+    foreign_text,
+    narrowed,
+    settings_from,
+    settings_in,
+    strange,
+)
 from .sections import Section
 
 NODE_PARAMETERS_KEY = "ros__parameters"
@@ -64,39 +75,102 @@ def load_settings(
 
 
 def _read_parameter_file(path: Path) -> dict[str, Any]:
-    import yaml  # not needed on the robot, whose parameters ROS reads
+    """What a file says to this package's nodes, by dotted name.
+
+    As for nodes, what it says to others is passed over, where it cannot be meant for these.
+    """
+    values: dict[str, Any] = {}
+    for name, parameters in _sections(path):
+        if not _is_ours(name):
+            print(f"warning: {path}: {name} is no node of this package", file=sys.stderr)
+            continue
+        # ROS's own parameters (use_sim_time) are the nodes' affair, not the schema's.
+        values.update(
+            (name, value)
+            for name, value in parameters.items()
+            if name.partition(".")[0] not in ROS_OWN_PARAMETERS
+        )
+    strangers = foreign(values)
+    if strangers:
+        print(f"warning: {path}: {foreign_text(strangers)}", file=sys.stderr)
+    return {name: value for name, value in values.items() if name not in strangers}
+
+
+def refuse_repetitions(path: Path) -> None:
+    """See that a parameter file says each thing once; whatever else is wrong with it passes.
+
+    Raises:
+        UserError: It gives a section, or a setting, twice.
+    """
+    try:
+        list(_sections(path))
+    except _RepeatedError:
+        raise
+    except UserError:
+        return
+
+
+class _RepeatedError(UserError):
+    """Something stands twice in a parameter file."""
+
+
+def _sections(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the nodes of a parameter file, such as ``/**``, and what is said to them."""
+    # PyYAML is not needed on the robot, whose parameters ROS reads; rclpy has it.
+    import yaml
+
+    from .ros_yaml import RepeatedError, load_yaml
 
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RepeatedError as error:
+        raise _RepeatedError(f"{path}: {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not YAML: {error}") from None
     expected = f"{path}: expected a ROS parameter file, '/**:' with '{NODE_PARAMETERS_KEY}:' in it"
     if not isinstance(document, dict):
         raise UserError(f"{expected}, found {type(document).__name__}")
-    values: dict[str, Any] = {}
-    for node, content in document.items():
-        if not isinstance(content, dict) or set(content) != {NODE_PARAMETERS_KEY}:
-            raise UserError(f"{expected}, found {content!r} under {node!r}")
-        parameters = content[NODE_PARAMETERS_KEY]
-        if not isinstance(parameters, dict):
-            raise UserError(f"{expected}, found {parameters!r} under {node}.{NODE_PARAMETERS_KEY}")
-        # ROS's own parameters (use_sim_time) are the nodes' affair, not the schema's.
-        values.update(
-            (name, value)
-            for name, value in flatten(parameters)
-            if name.partition(".")[0] not in ROS_OWN_PARAMETERS
-        )
-    return values
+    for name, parameters in _nodes(document, expected):
+        counts = Counter(key for key, _ in flatten(parameters))
+        twice = [key for key, count in counts.items() if count > 1]
+        if twice:
+            raise _RepeatedError(f"{path}: {name}: {', '.join(twice)} is given twice")
+        yield name, dict(flatten(parameters))
+
+
+def _nodes(
+    document: Mapping[Any, Any], expected: str, namespace: str = ""
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """As `_sections`: a node may stand in a namespace, as a mapping in a mapping."""
+    for key, content in document.items():
+        name = f"{namespace}/{key}" if namespace else str(key)
+        if not isinstance(content, dict) or not content:
+            raise UserError(f"{expected}, found {content!r} under {name!r}")
+        parameters = content.get(NODE_PARAMETERS_KEY)
+        if NODE_PARAMETERS_KEY not in content:
+            yield from _nodes(content, expected, name)
+        elif len(content) > 1:
+            raise UserError(f"{expected}, found {content!r} under {name!r}")
+        elif not isinstance(parameters, dict):
+            raise UserError(f"{expected}, found {parameters!r} under {name}.{NODE_PARAMETERS_KEY}")
+        else:
+            yield name, parameters
+
+
+def _is_ours(node: str) -> bool:
+    """Whether a file means a node of this package, of whatever namespace."""
+    last = node.rpartition("/")[2]
+    return "*" in last or last in NODES
 
 
 def save_settings(settings: LearnerSettings, path: Path) -> None:
     """Write every setting as a ROS parameter file that `load_settings` and nodes can read."""
-    import yaml
+    from .ros_yaml import dump_yaml
 
     values = settings.model_dump()
     # To continue is said anew each time: a file must not make another run do so in silence.
     values["training"]["resume"] = False
     document = {"/**": {NODE_PARAMETERS_KEY: values}}
-    write_whole(path, yaml.safe_dump(document, sort_keys=False).encode())
+    write_whole(path, dump_yaml(document).encode())

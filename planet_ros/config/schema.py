@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin, overload
 
@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from planet_ros.errors import UserError
 
 from .programs import NODES, Settings
-from .sections import Section
+from .sections import MAX_NAME, Section
 
 AnySection = TypeVar("AnySection", bound=Section)
 
@@ -172,6 +172,37 @@ def narrowed(settings: Section, schema: type[AnySection]) -> AnySection:
     return settings_from(
         {setting.name: values[setting.name] for setting in settings_in(schema)}, schema=schema
     )
+
+
+NEAR = 0.75
+"""Names at least this much alike may be one name, mistyped (`difflib.SequenceMatcher.ratio`)."""
+
+
+def foreign(names: Iterable[str]) -> list[str]:
+    """Names that can only be meant for other packages' nodes, of those that share a file with ours.
+
+    No setting is foreign, and neither is what may be one, mistyped or in the wrong place: it lies
+    in one of our sections, or in one almost of that name; it ends like a dotted setting; it is, or
+    almost is, the last word of a setting, without a section.
+    """
+    known = {setting.name for setting in schema()}
+    sections = {name.partition(".")[0] for name in known if "." in name}
+    words = {name.rpartition(".")[2] for name in known}
+
+    def may_be_ours(name: str) -> bool:
+        head, dot, _ = name.partition(".")
+        if name in known or any(name.endswith(f".{one}") for one in known if "." in one):
+            return True
+        return bool(difflib.get_close_matches(head, sections if dot else words, 1, NEAR))
+
+    return [name for name in names if not may_be_ours(name)]
+
+
+def foreign_text(names: Sequence[str]) -> str:
+    """Foreign names, at most a line of them."""
+    shown = ", ".join(name[:MAX_NAME] for name in names[:10])
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"{shown}{more}: no settings of this package, passed over"
 
 
 def closest(name: str, names: Mapping[str, Any]) -> str:

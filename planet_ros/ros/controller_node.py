@@ -27,7 +27,7 @@ class ControllerNode(RobustLifecycleNode):
         """Declare parameters; all else waits for the transition configure."""
         super().__init__("controller")
         self.exit_code: int | None = None
-        self._settings = NodeSettings(self, ControllerNodeSettings)
+        self._settings = NodeSettings(self, ControllerNodeSettings, effect="at the next configure")
         self._controller: Controller | None = None
 
     @logged

@@ -6,29 +6,39 @@ empty leaves its parameter to the parameter file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+from planet_ros.ros.launch_events import ended
+
 PACKAGE = "planet_ros"
+PRESET = "pendulum.yaml"
 
 Overrides: TypeAlias = Mapping[str, tuple[str, type]]
 """Launch argument: the parameter that it overrides, and its type."""
 
 COMMON_OVERRIDES: Overrides = {"use_sim_time": ("use_sim_time", bool), "seed": ("seed", int)}
 
-COMMON = ("params_file", "namespace", "log_level", *COMMON_OVERRIDES)
+COMMON = ("params_file", "namespace", "log_level", "clock_topic", *COMMON_OVERRIDES)
 """Names of the arguments that every launch file has."""
 
+_TRUTHS = {"true": True, "True": True, "false": False, "False": False}
 
-def argument(name: str, description: str, default: Any = "") -> DeclareLaunchArgument:
-    """Declare an argument."""
-    return DeclareLaunchArgument(name, default_value=default, description=description)
+
+def argument(
+    name: str, description: str, default: Any = "", choices: Sequence[str] = ()
+) -> DeclareLaunchArgument:
+    """Declare an argument; of choices, the empty one is always there."""
+    allowed = {"choices": ["", *choices]} if choices else {}
+    return DeclareLaunchArgument(name, default_value=default, description=description, **allowed)
 
 
 def common_arguments(nodes: str, use_sim_time: str) -> list[DeclareLaunchArgument]:
@@ -38,11 +48,20 @@ def common_arguments(nodes: str, use_sim_time: str) -> list[DeclareLaunchArgumen
         nodes: Whose they are, such as ``the node``.
         use_sim_time: What that one means here.
     """
-    preset = PathJoinSubstitution([FindPackageShare(PACKAGE), "config", "pendulum.yaml"])
     return [
-        argument("params_file", f"Full path to the ROS parameter file of {nodes}.", preset),
+        argument(
+            "params_file",
+            f"ROS parameter file of {nodes}: a path, or the name of one in the folder config of "
+            "this package.",
+            PRESET,
+        ),
         argument("namespace", f"Namespace of {nodes}."),
         argument("log_level", "Least severity that is logged.", "info"),
+        argument(
+            "clock_topic",
+            "Topic in place of /clock, such as clock, which is relative to the namespace: for "
+            "several simulators in one domain.",
+        ),
         argument("use_sim_time", use_sim_time),
         argument("seed", "Seed of everything random."),
     ]
@@ -55,18 +74,67 @@ def node_arguments(executable: str, overrides: Overrides, context: LaunchContext
         executable: A command of this package, whose name the node has too.
         overrides: Of the launch file, besides the common ones.
         context: Knows the values.
+
+    Raises:
+        ValueError: An argument's value is not of its type, or names a file that does not exist.
     """
+    values = context.launch_configurations
     given = {
-        parameter: ParameterValue(LaunchConfiguration(name), value_type=value_type)
-        for name, (parameter, value_type) in {**COMMON_OVERRIDES, **overrides}.items()
-        if context.launch_configurations[name]
+        parameter: ParameterValue(converted(name, values[name], kind), value_type=kind)
+        for name, (parameter, kind) in {**COMMON_OVERRIDES, **overrides}.items()
+        if values[name]
     }
+    clock = values["clock_topic"]
     return {
         "package": PACKAGE,
         "executable": executable,
         "name": executable,
         "namespace": LaunchConfiguration("namespace"),
-        "parameters": [LaunchConfiguration("params_file"), given],
+        "parameters": [parameter_file(values["params_file"], context), given],
+        "remappings": [("/clock", clock)] if clock else [],
         "ros_arguments": ["--log-level", LaunchConfiguration("log_level")],
         "output": "screen",
+        "on_exit": ended(executable),
     }
+
+
+def converted(name: str, text: str, kind: type) -> bool | int | str:
+    """The value of an argument, as one of its type.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if kind is int:
+        if not re.fullmatch(r"[-+]?\d+", text):
+            raise ValueError(f"{name}:={text}: expected an integer, such as {name}:=7")
+        return int(text)
+    if kind is bool:
+        if text not in _TRUTHS:
+            raise ValueError(f"{name}:={text}: expected true or false")
+        return _TRUTHS[text]
+    return text
+
+
+def parameter_file(text: str, context: LaunchContext) -> str:
+    """The absolute path of a parameter file.
+
+    ROS itself would start every node with its defaults, the safe command's too, and a warning.
+
+    Args:
+        text: A path, relative to the working directory or absolute, or the bare name of a preset.
+        context: Of the launch.
+
+    Raises:
+        ValueError: There is no such file.
+    """
+    path = Path(text).expanduser()
+    if path.is_file():
+        return str(path.absolute())
+    presets = Path(FindPackageShare(PACKAGE).perform(context), "config")
+    if path.name == text and (presets / text).is_file():
+        return str(presets / text)
+    names = ", ".join(sorted(preset.name for preset in presets.glob("*.yaml")))
+    raise ValueError(
+        f"params_file:={text}: there is no such file in {Path.cwd()}; expected a path, or the "
+        f"name of one in {presets}: {names}"
+    )

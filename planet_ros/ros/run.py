@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import faulthandler
+import itertools
+import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import rclpy
@@ -14,6 +17,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from planet_ros.config.files import refuse_repetitions
 from planet_ros.errors import EXIT_BAD_INPUT, UserError
 
 TEARDOWN_LIMIT_S = 5.0
@@ -39,17 +43,17 @@ def run_node(make: Callable[[], Runnable], arguments: list[str] | None = None) -
 
     rclpy's own signal handlers invalidate the context before anyone can publish a last command.
     Here a signal only ends the loop; then `close` runs with everything alive, and only then is
-    rclpy shut down.
+    rclpy shut down. A second signal changes nothing: what ends, ends in its own time.
 
     Returns:
         0, the node's exit code, or 2 after bad input.
     """
     # Several threads with Python callbacks wait for one another: its jitter is 40 times worse
     # than that of one (docs/performance.md).
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     stop = _Stop()
     node: Runnable | None = None
     try:
+        start_rclpy(arguments)
         executor = SingleThreadedExecutor()
         stop.wake = executor.wake
         node = make()
@@ -76,6 +80,42 @@ def run_node(make: Callable[[], Runnable], arguments: list[str] | None = None) -
             node.destroy_node()
         rclpy.try_shutdown()
         faulthandler.cancel_dump_traceback_later()
+        stop.ignore()
+
+
+def start_rclpy(arguments: list[str] | None) -> None:
+    """Initialise rclpy, with the process's own arguments where there are none.
+
+    Raises:
+        UserError: ROS cannot read the arguments, or a parameter file that they name.
+    """
+    check_parameter_files(sys.argv if arguments is None else arguments)
+    try:
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # rclpy has no public name for what rcl raises
+        if type(error).__name__ not in _REFUSALS:
+            raise
+        # rcl names the places in its own sources too.
+        reason = re.sub(r", at \S+\.c(pp)?:\d+", "", str(error))
+        reason = reason.removeprefix("failed to initialize rcl: ")
+        raise UserError(f"cannot start: {reason}") from None
+
+
+def check_parameter_files(arguments: Sequence[str]) -> None:
+    """See that the parameter files say each thing once; all else is for ROS to check.
+
+    ROS merges a section that is given twice, and what stands where the person no longer looks is
+    in force.
+
+    Raises:
+        UserError: A file gives something twice.
+    """
+    for flag, path in itertools.pairwise(arguments):
+        if flag == "--params-file" and Path(path).is_file():
+            refuse_repetitions(Path(path))
+
+
+_REFUSALS = ("RCLError", "RCLInvalidROSArgsError", "UnknownROSArgsError")
 
 
 class _Stop:
@@ -86,6 +126,14 @@ class _Stop:
         self.wake: Callable[[], None] = lambda: None
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._request)
+
+    def ignore(self) -> None:
+        """Ignore signals from now on: while Python is taken down they would end the process.
+
+        Those that launch and the terminal send to a process that ends already are not a failure.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
     def _request(self, number: int, frame: Any) -> None:
         self.requested = True

@@ -92,7 +92,7 @@ class TrainerNode(Node):
         """
         super().__init__("trainer")
         self.exit_code: int | None = None
-        settings = NodeSettings(self, TrainerNodeSettings).read()
+        settings = NodeSettings(self, TrainerNodeSettings, changeable=()).read()
         self._settings = settings.training
         self._progress = Progress(settings.training.steps, "steps", write=self.get_logger().info)
         # Only for its signature: the steps come from the topic.
@@ -182,7 +182,7 @@ class TrainerNode(Node):
         self._draw()
         self.get_logger().info(
             f"stopped after {self._session.steps} environment steps; all is saved in "
-            f"{self._session.run.path}, training.resume continues"
+            f"{self._session.run.path}; resume:=true (training.resume) continues"
         )
 
     def _subscribe(

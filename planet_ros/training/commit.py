@@ -123,5 +123,5 @@ def unwritable(run: RunFolder, error: OSError) -> UserError:
     """What to tell a person when something of a run could not be written."""
     return UserError(
         f"{run.path}: cannot be written: {error}; what was saved before is whole: mend it, and "
-        "continue with --resume (training.resume)"
+        "continue with --resume, in a launch resume:=true (training.resume)"
     )

@@ -11,6 +11,10 @@ from planet_ros.errors import UserError
 from planet_ros.files import mend
 from planet_ros.training.lock import RunLock
 
+# As each of its users says it: the command line, `ros2 launch`, a parameter file.
+CONTINUE = "add --resume, in a launch resume:=true (training.resume),"
+ELSEWHERE = "choose another folder with --output, in a launch output:= (training.output)"
+
 
 class RunFolder:
     """Paths of a run; the README says what the files hold."""
@@ -53,8 +57,7 @@ class RunFolder:
             run.note = run.lock.take()
         except OSError as error:
             raise UserError(
-                f"{run.path}: cannot be made or written: {error.strerror}; choose another folder "
-                "with --output (training.output)"
+                f"{run.path}: cannot be made or written: {error.strerror}; {ELSEWHERE}"
             ) from None
         try:
             if resume:
@@ -72,22 +75,19 @@ class RunFolder:
             if resume:
                 return
             raise UserError(
-                f"{self.path}: already holds a run; add --resume (training.resume) to continue it, "
-                "or choose another folder with --output (training.output)"
+                f"{self.path}: already holds a run; {CONTINUE} to continue it, or {ELSEWHERE}"
             )
         if self._holds_episodes or self.has_checkpoint:
             found = "episodes" if self._holds_episodes else "a checkpoint"
             raise UserError(
                 f"{self.path}: found {found}, but no {self.settings_file.name}; nothing of it is "
-                "overwritten: put the settings back to continue that run, or choose another folder "
-                "with --output (training.output)"
+                f"overwritten: put the settings back to continue that run, or {ELSEWHERE}"
             )
 
     def _check_whole(self) -> None:
         if self._holds_episodes and not self.has_checkpoint:
             raise UserError(
-                f"{self.path}: found episodes, but no checkpoint to continue from; choose another "
-                "folder with --output (training.output)"
+                f"{self.path}: found episodes, but no checkpoint to continue from; {ELSEWHERE}"
             )
 
     @property

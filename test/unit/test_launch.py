@@ -9,7 +9,7 @@ import runpy
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,18 +17,20 @@ import pytest
 from planet_ros.config import ROS_OWN_PARAMETERS, schema
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMON = {"params_file", "namespace", "use_sim_time", "log_level", "seed"}
+COMMON = {"params_file", "namespace", "use_sim_time", "log_level", "clock_topic", "seed"}
 ARGUMENTS = {
     "sim.launch.py": COMMON | {"env_id", "mode", "wait_for_learner"},
     "control.launch.py": COMMON | {"autostart", "explore", "model", "trigger"},
-    "learn.launch.py": COMMON | {"env_id", "output", "steps"},
+    "learn.launch.py": COMMON | {"env_id", "output", "resume", "steps"},
 }
 EXECUTABLES = {
     "sim.launch.py": "gym_bridge",
     "control.launch.py": "controller",
     "learn.launch.py": "trainer",
 }
-HELPER = "planet_ros.ros.launch_arguments"
+HELPERS = ("planet_ros.ros.launch_arguments", "planet_ros.ros.launch_events")
+VALUES = {bool: ("true", True), int: ("7", 7), str: ("some", "some")}
+"""A value of each type, as an argument and as it is meant."""
 
 
 class Said:
@@ -70,21 +72,41 @@ class Transition:
     TRANSITION_ACTIVATE = 3
 
 
+class Share:
+    """The folder where the package's presets are, with the name of launch_ros's."""
+
+    def __init__(self, package: str) -> None:
+        assert package == "planet_ros"
+
+    def perform(self, context: Any) -> str:
+        return str(ROOT)
+
+
+class Context:
+    """What the launch files ask of a launch."""
+
+    def __init__(self, values: dict[str, str] | None = None) -> None:
+        self.launch_configurations = values or {}
+        self.is_shutdown = False
+        self.locals = SimpleNamespace()
+
+    def extend_globals(self, values: dict[str, Any]) -> None:
+        vars(self.locals).update(values)
+
+
 STAND_INS = (
     "launch",
     "launch.actions",
-    "launch.conditions",
-    "launch.events",
+    "launch.logging",
     "launch.substitutions",
     "launch_ros",
     "launch_ros.actions",
-    "launch_ros.event_handlers",
-    "launch_ros.events",
-    "launch_ros.events.lifecycle",
     "launch_ros.parameter_descriptions",
+    "launch_ros.ros_adapters",
     "launch_ros.substitutions",
     "lifecycle_msgs",
     "lifecycle_msgs.msg",
+    "lifecycle_msgs.srv",
 )
 
 
@@ -105,10 +127,8 @@ class Read:
     def started(self, **given: str) -> list[Said]:
         """What follows where these arguments are given, and the others are not."""
         (function,) = (one for one in self.entities if one.what == "OpaqueFunction")
-        values = dict.fromkeys(self.declared(), "") | given
-        context = ModuleType("context")
-        context.launch_configurations = values  # type: ignore[attr-defined]
-        found: list[Said] = function.options["function"](context)
+        defaults = {name: one["default_value"] for name, one in self.declared().items()}
+        found: list[Said] = function.options["function"](Context(defaults | given))
         return found
 
     def node(self, **given: str) -> dict[str, Any]:
@@ -135,12 +155,15 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Read]]:
     for name in STAND_INS:
         monkeypatch.setitem(sys.modules, name, StandIn(name))
     sys.modules["lifecycle_msgs.msg"].Transition = Transition  # type: ignore[attr-defined]
-    monkeypatch.delitem(sys.modules, HELPER, raising=False)
+    sys.modules["launch_ros.substitutions"].FindPackageShare = Share  # type: ignore[attr-defined]
+    for helper in HELPERS:
+        monkeypatch.delitem(sys.modules, helper, raising=False)
     yield Read
-    sys.modules.pop(HELPER, None)  # it has the stand-in's names
     package = importlib.import_module("planet_ros.ros")
-    if hasattr(package, "launch_arguments"):
-        del package.launch_arguments
+    for helper in HELPERS:
+        sys.modules.pop(helper, None)  # it has the stand-in's names
+        if hasattr(package, helper.rpartition(".")[2]):
+            delattr(package, helper.rpartition(".")[2])
 
 
 def configuration(name: str) -> Said:
@@ -149,8 +172,7 @@ def configuration(name: str) -> Said:
 
 def overridden(node: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Parameters that a node is given beside its file: value and type."""
-    file, parameters = node["parameters"]
-    assert file == configuration("params_file")
+    _file, parameters = node["parameters"]
     return {
         name: (value.values[0], value.options["value_type"]) for name, value in parameters.items()
     }
@@ -174,26 +196,14 @@ def test_what_is_not_given_is_left_to_the_parameter_file(
     defaults = {
         argument: options["default_value"] for argument, options in read(name).declared().items()
     }
-    share = Said("FindPackageShare", "planet_ros")
-    preset = Said("PathJoinSubstitution", [share, "config", "pendulum.yaml"])
-    assert defaults.pop("params_file") == preset
+    assert defaults.pop("params_file") == "pendulum.yaml"
     assert defaults.pop("log_level") == "info"
     assert defaults.pop("autostart", "true") == "true"
     assert set(defaults.values()) == {""}
-    assert overridden(read(name).node()) == {}
-
-
-@pytest.mark.parametrize("name", ARGUMENTS)
-def test_used_arguments_are_declared(read: Callable[[str], Read], name: str) -> None:
-    file = read(name)
-    given = dict.fromkeys(ARGUMENTS[name], "1")
-    used = {
-        part.values[0]
-        for one in (*file.entities, *file.started(**given))
-        for part in one.within()
-        if part.what == "LaunchConfiguration"
-    }
-    assert {"params_file", "namespace", "log_level"} < used <= ARGUMENTS[name]
+    node = read(name).node()
+    assert overridden(node) == {}
+    assert node["remappings"] == []
+    assert node["parameters"][0] == str(ROOT / "config" / "pendulum.yaml")
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
@@ -212,15 +222,81 @@ def test_overridden_parameters_are_settings(read: Callable[[str], Read], name: s
     settings = {setting.name: setting.type for setting in schema()} | {"use_sim_time": bool}
     assert "use_sim_time" in ROS_OWN_PARAMETERS
     # All but those that say where the node and its file are, and whether it starts.
-    arguments = ARGUMENTS[name] - {"params_file", "namespace", "log_level", "autostart"}
-    values = set()
-    for argument in arguments:
-        ((parameter, (value, kind)),) = overridden(read(name).node(**{argument: "1"})).items()
-        assert value == configuration(argument)
+    elsewhere = {"params_file", "namespace", "log_level", "clock_topic", "autostart"}
+    names = set()
+    for argument in ARGUMENTS[name] - elsewhere:
+        (kind,) = {one for one in VALUES if given_as(read(name), argument, one)}
+        ((parameter, (value, _)),) = overridden(
+            read(name).node(**{argument: VALUES[kind][0]})
+        ).items()
+        assert value == VALUES[kind][1]
         assert settings[parameter] is kind, parameter
-        values.add(parameter)
-    assert {"use_sim_time", "seed"} < values
-    assert len(values) == len(arguments)
+        names.add(parameter)
+    assert {"use_sim_time", "seed"} < names
+    assert len(names) == len(ARGUMENTS[name] - elsewhere)
+
+
+def given_as(file: Read, argument: str, kind: type) -> bool:
+    """Whether a launch file passes an argument on as a parameter of this type."""
+    try:
+        ((_, found),) = overridden(file.node(**{argument: VALUES[kind][0]})).values()
+    except ValueError:
+        return False
+    return found is kind
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+@pytest.mark.parametrize(
+    ("argument", "text", "expected"),
+    [
+        ("seed", "abc", "expected an integer"),
+        ("seed", "1.5", "expected an integer"),
+        ("use_sim_time", "maybe", "expected true or false"),
+        ("params_file", "absent.yaml", r"pendulum\.yaml, "),
+        ("params_file", "/nowhere/pendulum.yaml", "there is no such file"),
+        ("params_file", "config", "there is no such file"),
+    ],
+)
+def test_a_wrong_argument_is_refused_with_a_reason(
+    read: Callable[[str], Read], name: str, argument: str, text: str, expected: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{argument}:={text}: .*{expected}"):
+        read(name).node(**{argument: text})
+
+
+def test_a_parameter_file_is_found_by_path_and_then_by_the_name_of_a_preset(
+    read: Callable[[str], Read], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    preset = ROOT / "config" / "pendulum_pixels.yaml"
+    file = read("sim.launch.py")
+
+    def found(text: str) -> str:
+        return str(file.node(params_file=text)["parameters"][0])
+
+    assert found("pendulum_pixels.yaml") == str(preset)
+    (tmp_path / "pendulum_pixels.yaml").touch()
+    assert found("pendulum_pixels.yaml") == str(tmp_path / "pendulum_pixels.yaml")
+    assert found(str(preset)) == str(preset)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "setting"),
+    [
+        ("sim.launch.py", "mode", "bridge.mode"),
+        ("control.launch.py", "trigger", "controller.trigger"),
+    ],
+)
+def test_choices_are_those_of_the_setting(
+    read: Callable[[str], Read], name: str, argument: str, setting: str
+) -> None:
+    (choices,) = (one.choices for one in schema() if one.name == setting)
+    assert read(name).declared()[argument]["choices"] == ["", *choices]
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_the_clock_can_be_one_of_a_namespace(read: Callable[[str], Read], name: str) -> None:
+    assert read(name).node(clock_topic="clock")["remappings"] == [("/clock", "clock")]
 
 
 def test_learning_passes_on_what_the_other_files_declare(read: Callable[[str], Read]) -> None:
@@ -232,9 +308,9 @@ def test_learning_passes_on_what_the_other_files_declare(read: Callable[[str], R
         for argument in COMMON:
             assert passed[argument] == configuration(argument)
         given = {argument: value for argument, value in passed.items() if isinstance(value, str)}
-        for parameter, (value, _kind) in overridden(read(name).node(**given)).items():
+        for parameter, (value, _) in overridden(read(name).node(**given)).items():
             if choices.get(parameter):
-                assert given[value.values[0]] in choices[parameter]
+                assert value in choices[parameter]
 
 
 def test_learning_runs_in_lock_step(read: Callable[[str], Read]) -> None:
@@ -246,26 +322,85 @@ def test_learning_runs_in_lock_step(read: Callable[[str], Read]) -> None:
     assert control["autostart"] == "true"
 
 
-def test_learning_ends_with_the_trainer(read: Callable[[str], Read]) -> None:
-    assert read("learn.launch.py").node()["on_exit"].what == "Shutdown"
+def test_a_trainer_has_time_to_save(read: Callable[[str], Read]) -> None:
+    timeout = read("learn.launch.py").node()["sigterm_timeout"]
+    assert timeout.values == ("sigterm_timeout",)
+    assert float(timeout.options["default"]) >= 30
 
 
-def test_controller_is_configured_and_then_activated_where_it_starts_itself(
-    read: Callable[[str], Read],
+# ── how a launch ends ────────────────────────────────────────────────────────────────────────
+
+
+def exits(node: dict[str, Any], context: Context, code: int) -> Any:
+    return node["on_exit"](SimpleNamespace(returncode=code), context)
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_a_launch_ends_with_each_of_its_nodes(read: Callable[[str], Read], name: str) -> None:
+    (shutdown,) = exits(read(name).node(), Context(), 0)
+    assert shutdown.what == "Shutdown"
+    assert EXECUTABLES[name] in shutdown.options["reason"]
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+@pytest.mark.parametrize(
+    ("code", "said"), [(2, "ended with code 2"), (-9, "SIGKILL"), (-11, "SIGSEGV"), (-99, "99")]
+)
+def test_a_node_that_fails_is_an_error_that_names_it(
+    read: Callable[[str], Read], name: str, code: int, said: str
 ) -> None:
-    activate, controller, configure = read("control.launch.py").started(autostart="true")
+    with pytest.raises(RuntimeError, match=f"the {EXECUTABLES[name]} .*{said}"):
+        exits(read(name).node(), Context(), code)
+
+
+@pytest.mark.parametrize("code", [0, 1, -2])
+def test_only_the_first_end_ends_the_launch(read: Callable[[str], Read], code: int) -> None:
+    node, ending = read("sim.launch.py").node(), Context()
+    ending.is_shutdown = True  # by Ctrl-C
+    assert exits(node, ending, code) is None
+    context = Context()
+    exits(node, context, 0)  # what it asks for has not happened yet
+    assert exits(read("control.launch.py").node(), context, code) is None
+
+
+# ── how the controller starts ────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("given", "starts"), [("true", True), ("True", True), ("false", False)])
+def test_the_controller_starts_itself_where_that_is_asked_for(
+    read: Callable[[str], Read], given: str, starts: bool
+) -> None:
+    controller, *rest = read("control.launch.py").started(autostart=given)
     assert controller.what == "LifecycleNode"
-    condition = Said("IfCondition", configuration("autostart"))
-    assert activate.options["condition"] == configure.options["condition"] == condition
-    asked = configure.options["event"].options
-    assert asked["transition_id"] == Transition.TRANSITION_CONFIGURE
-    assert asked["lifecycle_node_matcher"] == Said("matches_action", controller)
-    (transition,) = activate.values
-    assert transition.options["target_lifecycle_node"] == controller
-    states = transition.options["start_state"], transition.options["goal_state"]
-    assert states == ("configuring", "inactive")
-    (event,) = transition.options["entities"]
-    assert event.options["event"].options["transition_id"] == Transition.TRANSITION_ACTIVATE
+    assert [one.what for one in rest] == (["OpaqueFunction"] if starts else [])
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked", "told"),
+    [
+        ([True, True], [1, 3], False),
+        ([False], [1], True),
+        ([True, False], [1, 3], True),
+        ([None], [1], False),
+    ],
+)
+def test_each_transition_is_asked_for_once_and_only_after_the_one_before(
+    read: Callable[[str], Read], answers: list[bool | None], asked: list[int], told: bool
+) -> None:
+    read("control.launch.py")
+    events = importlib.import_module("planet_ros.ros.launch_events")
+    left, found, said = list(answers), [], []
+
+    def change_state(transition: int) -> bool | None:
+        found.append(transition)
+        return left.pop(0)
+
+    events.configure_and_activate(change_state, said.append)
+    assert found == asked
+    assert bool(said) == told
+
+
+# ── with the real launch ─────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
@@ -295,7 +430,8 @@ def test_only_given_arguments_override_the_file(
 
     _name, description = described
     context = launch.LaunchContext()
-    context.launch_configurations.update({"params_file": "/some/file.yaml", **given})
+    preset = str(ROOT / "config" / "pendulum.yaml")
+    context.launch_configurations.update({"params_file": preset, **given})
     actions: list[Any] = []
     for entity in description.entities:
         if isinstance(entity, DeclareLaunchArgument | OpaqueFunction):
