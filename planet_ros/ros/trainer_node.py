@@ -98,6 +98,11 @@ class TrainerNode(Node):
         # Only for its signature: the steps come from the topic.
         environment = Environment(EnvironmentSpec.of(settings))
         environment.close()
+        for note in environment.notes(
+            period_given=settings.training.command_period_s > 0,
+            fits_within_episodes=settings.training.update_every_steps > 0,
+        ):
+            self.get_logger().warn(note)
         check_topics(environment.signature)
         self._signature = environment.signature
         self._image_shapes = environment.signature.images

@@ -42,6 +42,7 @@ QUICK_RUN = [
 
 
 class TestTrain:
+    @pytest.mark.slow
     def test_options_reach_the_settings_and_standard_output_stays_clean(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -140,7 +141,7 @@ class TestEvaluate:
     ) -> None:
         arguments = ["--model", tiny_run / "model", "--episodes", "3", "--json"]
         result = json.loads(prints("evaluate", *ALLOW, *arguments).splitlines()[-1])
-        assert set(result) == {"returns", "mean", "worst", "steps", "decisions", "tick_ms"}
+        assert set(result) == {"returns", "mean", "worst", "steps", "decisions", "cut", "tick_ms"}
         assert set(result["tick_ms"]) == {"p50", "p99", "max"}
         assert len(result["returns"]) == 3
         assert result["mean"] == pytest.approx(sum(result["returns"]) / 3)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from planet_ros.cli import commands
+from planet_ros.cli.main import build_parser, main
+from planet_ros.config import load_settings
 
 ALLOW = ["--allow-python", "tiny_environments"]
 COMMANDS = ["train", "evaluate", "export", "imagine", "info", "config", "demo"]
@@ -197,3 +202,50 @@ class TestMissingPackages:
         arguments = [one.replace("MODEL", str(tiny_run / "model")) for one in command]
         result = run_python(WITHOUT, "torch,onnx,gymnasium,matplotlib", *arguments)
         assert result.returncode == 0, result.stderr
+
+
+class TestExamples:
+    """What `--help` teaches can be typed."""
+
+    @staticmethod
+    def examples(command: str, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        lines = (
+            capsys.readouterr().out.partition("examples:\n")[2].replace("\\\n", " ").splitlines()
+        )
+        return [shlex.split(line, comments=True) for line in lines if line.startswith("  planet-")]
+
+    @pytest.mark.parametrize(
+        "command", ["train", "evaluate", "export", "imagine", "info", "config", "demo"]
+    )
+    def test_name_options_and_settings_that_exist(
+        self,
+        root: Path,
+        command: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.chdir(root)
+        found = self.examples(command, capsys)
+        assert found
+        for program, *arguments in found:
+            assert program == "planet-ros"
+            typed = arguments[: next((i for i, one in enumerate(arguments) if one in "|>"), None)]
+            options = build_parser().parse_args(typed)
+            if "set" in options:
+                config = getattr(options, "config", None)
+                load_settings(config, commands._assignments(options.set))
+
+    def test_of_another_environment_explores_what_it_must(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A heavy car that is pushed at random never reaches the top, and learns to do nothing."""
+        (car,) = [
+            one for one in self.examples("train", capsys) if "MountainCarContinuous-v0" in one
+        ]
+        settings = load_settings(
+            None, commands._assignments(build_parser().parse_args(car[1:]).set)
+        )
+        assert settings.training.random_noise_beta == 2
+        assert (settings.training.random_steps, settings.planner.horizon) == (3000, 80)
