@@ -279,13 +279,13 @@ def test_a_second_controller_and_a_second_simulation_are_named(ros: Ros, tiny_bu
     ros.until(lambda: diagnostics.text == "acting")
     other = ros.observer.create_publisher(Float64MultiArray, "commands", 1)
     text = "2 publish on '/commands', expected one: /controller, /supervisor"
-    ros.until(lambda: text in diagnostics.text)
+    ros.until(lambda: diagnostics.text == f"acting; {text}")
     ros.until(lambda: text in controller.output and text in bridge.output)
     ros.observer.destroy_publisher(other)
     ros.until(lambda: diagnostics.text == "acting")
     second = ros.start("gym_bridge", {**ENVIRONMENT, "bridge.mode": "real_time"})
     text = "2 publish on '/observation', expected one: /gym_bridge, /gym_bridge"
-    ros.until(lambda: text in diagnostics.text)
+    ros.until(lambda: text in diagnostics.values["other_publishers"])
     ros.until(lambda: "2 publish on '/step', expected one" in bridge.output + second.output)
 
 
