@@ -77,6 +77,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from planet_ros.environments import Environment
+    from planet_ros.environments.trust import python_of
     from planet_ros.training.evaluate import environment_of
     from planet_ros.training.evaluate import evaluate as run_evaluation
     from planet_ros.training.progress import Progress
@@ -87,7 +88,11 @@ def evaluate(options: argparse.Namespace) -> int:
             option = name.replace("_", "-")
             raise UserError(f"--{option}: found {value}, expected at least 1")
     bundle = load_bundle(options.model)
-    spec = _environment_spec(options) if options.env_id else environment_of(bundle)
+    if options.env_id:
+        spec = _environment_spec(options)
+    else:
+        trusted = python_of(_environment_spec(options)) if options.config else {}
+        spec = environment_of(bundle, {*options.allow_python, *trusted})
     if options.env_kwargs is not None:
         spec = replace(spec, kwargs=_json_object("--env-kwargs", options.env_kwargs))
     planner = _planner(options, bundle.manifest.planner)

@@ -117,6 +117,14 @@ learned in, unless --env-id says otherwise; so is the planner, unless --config o
     evaluate.add_argument("--seed", type=int, default=1000, help="first start (default: 1000)")
     evaluate.add_argument("--env-kwargs", help="arguments of the environment, a JSON object")
     evaluate.add_argument(
+        "--allow-python",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a Python module that the bundle may name for its environment or wrappers, beside "
+        "those of Gymnasium and planet_ros: it is imported, which runs it",
+    )
+    evaluate.add_argument(
         "--max-steps",
         type=int,
         help="cut episodes after so many decisions (default: 1000 where the environment names no "

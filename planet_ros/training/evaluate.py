@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import PlannerSettings
 from planet_ros.control.policy import PlanningPolicy
 from planet_ros.environments import Environment, EnvironmentSpec
+from planet_ros.environments.trust import check_names
 from planet_ros.errors import UserError
 from planet_ros.training.collect import TimedPolicy, collect
 
@@ -68,18 +69,24 @@ class EvaluationResult:
         )
 
 
-def environment_of(bundle: Bundle) -> EnvironmentSpec:
+def environment_of(bundle: Bundle, allowed: Collection[str] = ()) -> EnvironmentSpec:
     """The environment that a bundle was learned in.
 
+    Args:
+        bundle: Whoever made it.
+        allowed: Python modules that it may name beside what `planet_ros.environments.trust` knows.
+
     Raises:
-        UserError: The manifest names none.
+        UserError: The manifest names none, or Python that was not allowed.
     """
     record = bundle.manifest.environment
     if record is None:
         raise UserError(
             f"{bundle.path}: the manifest names no environment; say which with --env-id"
         )
-    return EnvironmentSpec(record.id, record.kwargs, tuple(record.modules), tuple(record.wrappers))
+    spec = EnvironmentSpec(record.id, record.kwargs, tuple(record.modules), tuple(record.wrappers))
+    check_names(spec, allowed, f"{bundle.path}: environment")
+    return spec
 
 
 def evaluate(

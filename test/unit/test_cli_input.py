@@ -15,6 +15,7 @@ from planet_ros.cli import commands
 from planet_ros.cli.main import build_parser, main
 from planet_ros.config import load_settings
 
+ALLOW = ["--allow-python", "tiny_environments"]
 COMMANDS = ["train", "evaluate", "export", "imagine", "info", "config", "demo"]
 POINT_MASS = ["--env-id", "PlanetRosTest/PointMass-v0"]
 MODULES = ["--set", 'env_modules=["tiny_environments"]']
@@ -109,7 +110,7 @@ class TestBadInput:
         self, fails: Callable[..., str], tiny_run: Path, name: str, reason: str
     ) -> None:
         arguments = ["--model", tiny_run / "model", "--env-id", f"PlanetRosTest/{name}-v0"]
-        message = fails("evaluate", *arguments)
+        message = fails("evaluate", *ALLOW, *arguments)
         assert f"PlanetRosTest/{name}-v0" in message
         assert reason in message
         assert str(tiny_run / "model") in message
@@ -129,7 +130,7 @@ class TestBadInput:
     def test_evaluation_that_cannot_be_is_refused(
         self, fails: Callable[..., str], tiny_run: Path, arguments: list[str], reason: str
     ) -> None:
-        assert reason in fails("evaluate", "--model", tiny_run / "model", *arguments)
+        assert reason in fails("evaluate", *ALLOW, "--model", tiny_run / "model", *arguments)
 
     @pytest.mark.parametrize(
         ("arguments", "reason"),
@@ -190,7 +191,7 @@ class TestMissingPackages:
     ) -> None:
         model = str(tiny_run / "model")
         options = ["--episodes", "1", "--json"]
-        result = run_python(WITHOUT, "torch,onnx", "evaluate", "--model", model, *options)
+        result = run_python(WITHOUT, "torch,onnx", "evaluate", *ALLOW, "--model", model, *options)
         assert result.returncode == 0, result.stderr
         assert json.loads(result.stdout)["steps"] == 20
 

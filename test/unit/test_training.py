@@ -100,6 +100,7 @@ def random_returns(seeds: range) -> list[float]:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.slow
 def test_learns_what_random_play_never_reaches(tmp_path: Path, tiny_settings: TinySettings) -> None:
     settings = tiny_settings(
         tmp_path / "run",
@@ -114,7 +115,7 @@ def test_learns_what_random_play_never_reaches(tmp_path: Path, tiny_settings: Ti
         },
     )
     bundle = load_bundle(train(settings).bundle)
-    environment = Environment(environment_of(bundle))
+    environment = Environment(environment_of(bundle, ["tiny_environments"]))
     seeds = range(5000, 5010)  # training has seen 0 to 7
     learned = evaluate(bundle, environment, episodes=10, seed=5000).returns
     best = [tiny_environments.best_return(position(environment.reset(seed=seed))) for seed in seeds]
