@@ -12,6 +12,18 @@ from gymnasium.wrappers import MaxAndSkipObservation, TimeLimit
 
 _FALLBACK_HZ = 20.0
 
+_RepeatAction: Any = getattr(gymnasium.wrappers, "RepeatAction", ())  # not in every Gymnasium
+
+
+class RepeatingWrapper(gymnasium.Wrapper):
+    """A wrapper that steps what it wraps several times for a step of its own.
+
+    Attributes:
+        repeats: How often.
+    """
+
+    repeats: int = 1
+
 
 @dataclass(frozen=True)
 class Period:
@@ -33,11 +45,12 @@ def step_period(env: gymnasium.Env) -> Period:
     """
     times, layer, found = 1, env, ""
     while True:
-        repeats = getattr(layer, "repeats", None)
-        if isinstance(layer, MaxAndSkipObservation):
-            repeats = layer._skip
-        if isinstance(layer, gymnasium.Wrapper) and isinstance(repeats, int):
-            times *= repeats  # and its own dt, if it has one, is that of what it wraps times these
+        if isinstance(layer, RepeatingWrapper):
+            times *= layer.repeats  # its own dt is that of what it wraps times these
+        elif isinstance(layer, MaxAndSkipObservation):
+            times *= layer._skip
+        elif isinstance(layer, _RepeatAction):
+            times *= layer.num_repeats
         elif hasattr(layer, "dt"):
             seconds = _positive(layer.dt)
             if seconds is not None:

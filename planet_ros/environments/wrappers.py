@@ -13,10 +13,10 @@ from planet_ros.data.images import fit_image
 from planet_ros.data.signature import IMAGE_PART, VECTOR_PART
 from planet_ros.environments.environment import STEPS_TAKEN
 from planet_ros.environments.names import named, observation_names
-from planet_ros.environments.period import Period, step_period
+from planet_ros.environments.period import Period, RepeatingWrapper, step_period
 
 
-class ActionRepeat(gymnasium.Wrapper):
+class ActionRepeat(RepeatingWrapper):
     """Takes each action several times and adds up the rewards, as PlaNet does.
 
     It ends early where the episode does, and says in ``info`` how many steps it took.

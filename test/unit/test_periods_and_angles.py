@@ -87,9 +87,16 @@ class TestPeriod:
         monkeypatch.setattr(PointMass, "metadata", {"render_fps": np.int64(10)})
         assert point().step_period_s == pytest.approx(0.1)
 
-    def test_is_longer_where_gymnasium_skips_steps(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(
+        "wrapper", ['MaxAndSkipObservation {"skip": 4}', 'RepeatAction {"num_repeats": 4}']
+    )
+    def test_is_longer_where_gymnasium_repeats_steps(
+        self, monkeypatch: pytest.MonkeyPatch, wrapper: str
+    ) -> None:
+        if not hasattr(gymnasium.wrappers, wrapper.partition(" ")[0]):
+            pytest.skip("this Gymnasium does not have it yet")
         monkeypatch.setattr(PointMass, "dt", 0.02, raising=False)
-        made = point('gymnasium.wrappers:MaxAndSkipObservation {"skip": 4}')
+        made = point(f"gymnasium.wrappers:{wrapper}")
         assert made.step_period_s == pytest.approx(0.08)
 
     @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ MakeSettings = Callable[..., Settings]
 
 pytestmark = pytest.mark.usefixtures("same_signal_handler")
 
+POINT_MASS = ["--env-id=PlanetRosTest/PointMass-v0", '--set=env_modules=["tiny_environments"]']
+
 LOCKING = """
 import sys, time
 from planet_ros.training.run import RunFolder
@@ -151,7 +153,10 @@ class TestHomeFolder:
         assert (tmp_path / "a" / "settings.yaml").exists()
         assert main(["train", "--resume", "--set", "training.output=~/a", "--steps", "60"]) == 0
         assert main(["info", "~/a/model"]) == 0
-        assert main(["evaluate", "--model=~/a/model", "--episodes=1", "--gif=~/a.gif"]) == 0
+        assert (
+            main(["evaluate", *POINT_MASS, "--model=~/a/model", "--episodes=1", "--gif=~/a.gif"])
+            == 0
+        )
         assert (tmp_path / "a.gif").exists()
         assert not (tmp_path / "~").exists()
 
@@ -254,7 +259,7 @@ class TestFilm:
 
         monkeypatch.setattr("tiny_environments.PointMass.render", blind)
         arguments = ["evaluate", "--model", str(tiny_run / "model"), "--episodes", "1"]
-        assert main([*arguments, *json_option, "--gif", str(tmp_path / "a.gif")]) == 2
+        assert main([*arguments, *POINT_MASS, *json_option, "--gif", str(tmp_path / "a.gif")]) == 2
         output = capsys.readouterr()
         assert output.out.startswith('{"returns": [' if json_option else "return: mean")
         assert (
@@ -273,7 +278,7 @@ class TestFilm:
     ) -> None:
         monkeypatch.setattr("tiny_environments.PointMass.render", lambda _: None)
         arguments = ["--model", tiny_run / "model", "--episodes", 1, "--gif", tmp_path / "a.gif"]
-        message = fails("evaluate", *arguments)
+        message = fails("evaluate", *POINT_MASS, *arguments)
         assert r"render() gave NoneType of shape ()" in message
         assert "must offer render_mode rgb_array" in message
 
@@ -281,7 +286,8 @@ class TestFilm:
         self, tiny_run: Path, tmp_path: Path, fails: Callable[..., str]
     ) -> None:
         gif = tmp_path / "no" / "folder" / "a.gif"
-        message = fails("evaluate", "--model", tiny_run / "model", "--episodes", 1, "--gif", gif)
+        arguments = ["--model", tiny_run / "model", "--episodes", 1, "--gif", gif]
+        message = fails("evaluate", *POINT_MASS, *arguments)
         assert f"--gif: {gif} cannot be written: No such file" in message
 
 
