@@ -125,7 +125,8 @@ def measured(preset: str, seconds: float) -> dict[str, float]:
     medians = {}
     for name, case in cases.items():
         case()
-        times, until = [], time.perf_counter() + seconds
+        times: list[float] = []
+        until = time.perf_counter() + seconds
         while time.perf_counter() < until or len(times) < 3:
             began = time.perf_counter()
             case()
@@ -143,7 +144,7 @@ def _things(settings: Any, size: int, rng: Any) -> tuple[Any, ...]:
     from planet_ros.models import Ensemble, Rssm
     from planet_ros.models.contract import TorchBatch
 
-    low, high = np.float32([-2]), np.float32([2])
+    low, high = np.array([-2], np.float32), np.array([2], np.float32)
     common = {
         "model_kind": settings.world_model.kind,
         "horizon": settings.planner.horizon,

@@ -50,7 +50,7 @@ PERIOD_S = 0.08
 BITS = 5
 FREE_NATS = 3.0
 GRADIENT_CLIP = 1000.0
-ADAM = {"lr": 1e-3, "eps": 1e-4}
+LEARNING_RATE, ADAM_EPSILON = 1e-3, 1e-4
 
 
 def main() -> None:
@@ -59,7 +59,9 @@ def main() -> None:
     torch.manual_seed(0)
     settings, signature = preset(options.config) if options.config else planets()
     size = options.batch or settings.training.batch_size
-    observations = options.length or settings.training.sequence_length
+    # A preset counts the steps of a sequence, which are one less; PlaNet counts observations.
+    steps = settings.training.sequence_length
+    observations = options.length or (steps + 1 if options.config else steps)
     cases = {"ours": our_update(settings, signature, size, observations)}
     if options.ablate:
         cases |= {name: patched(patch, cases["ours"]) for name, patch in ablations().items()}
@@ -214,7 +216,7 @@ def reference_update(models: ModuleType, size: int, observations: int) -> Callab
     rewards = models.RewardModel(belief, latent, hidden)
     encoder = models.Encoder(False, None, embedding)
     parts = nn.ModuleList([transition, decoder, rewards, encoder])
-    optimizer = torch.optim.Adam(parts.parameters(), **ADAM)
+    optimizer = torch.optim.Adam(parts.parameters(), lr=LEARNING_RATE, eps=ADAM_EPSILON)
     height, width, channels = IMAGE
     frames = _frames(observations + 1, size, channels, height, width)
     action = torch.rand(observations, size, ACTIONS)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from planet_ros.data import ActionPart, ObservationPart, Signature
 from planet_ros.models.contract import TorchBatch
@@ -13,8 +14,8 @@ from planet_ros.models.contract import TorchBatch
 
 def signature_of(
     vectors: int | Mapping[str, int],
-    low: ArrayLike,
-    high: ArrayLike,
+    low: Iterable[float],
+    high: Iterable[float],
     images: Mapping[str, Sequence[int]] | None = None,
     period_s: float = 0.05,
 ) -> Signature:
@@ -31,10 +32,15 @@ def signature_of(
         ),
         tuple(
             ActionPart(f"action_{index}", float(least), float(most))
-            for index, (least, most) in enumerate(zip(low, high, strict=True))  # type: ignore[arg-type]
+            for index, (least, most) in enumerate(zip(low, high, strict=True))
         ),
         period_s,
     )
+
+
+def floats(values: ArrayLike) -> NDArray[np.float32]:
+    """An array of float32."""
+    return np.array(values, dtype=np.float32)
 
 
 def part_of_batch(batch: TorchBatch, which: slice) -> TorchBatch:

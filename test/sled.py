@@ -47,4 +47,6 @@ class Sled(gymnasium.Env):
         return np.tile(np.round(255 * spot).astype(np.uint8), (HEIGHT, 1))[..., None]
 
 
-gymnasium.register("PlanetRosTest/Sled-v0", entry_point=Sled, max_episode_steps=EPISODE_STEPS)
+gymnasium.register(
+    "PlanetRosTest/Sled-v0", entry_point=f"{__name__}:Sled", max_episode_steps=EPISODE_STEPS
+)

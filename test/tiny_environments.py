@@ -25,7 +25,7 @@ class PointMass(gymnasium.Env):
         nan_after: The observation is NaN from this many steps of the environment's life on.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 25}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 25}  # noqa: RUF012 - as Gymnasium has it
 
     def __init__(
         self,
@@ -206,7 +206,7 @@ def best_return(start: NDArray[np.floating]) -> float:
 def _register(name: str, entry_point: type, **kwargs: Any) -> None:
     gymnasium.register(
         f"PlanetRosTest/{name}-v0",
-        entry_point=entry_point,
+        entry_point=f"{__name__}:{entry_point.__name__}",
         max_episode_steps=EPISODE_STEPS,
         kwargs=kwargs,
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from planet_ros.errors import UserError
 
@@ -26,6 +26,8 @@ MAX_TEXT = 200
 
 # What a field of another type, or of a type that it does not have, leads to.
 _UNREADABLE = (AttributeError, ArithmeticError, BufferError, LookupError, TypeError, ValueError)
+
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -97,27 +99,22 @@ def text_of(label: Any, what: str) -> str:
     return label
 
 
-def put_numbers(message: Any, values: ArrayLike) -> None:
-    """Set ``data`` of a Float64MultiArray: an array, which rclpy need not check one by one."""
-    data = array("d")
-    data.frombytes(np.ascontiguousarray(values, dtype=np.float64).tobytes())
-    message.data = data
-
-
 def put_bytes(message: Any, values: NDArray[np.uint8]) -> None:
-    """Set ``data`` of an Image, likewise."""
+    """Set ``data`` of an Image: an array, which rclpy need not check one by one."""
     data = array("B")
     data.frombytes(np.ascontiguousarray(values).data)
     message.data = data
 
 
+def all_finite(values: NDArray[np.floating]) -> bool:
+    """Whether numbers are finite, as float32 too."""
+    return bool((np.abs(values) <= _FLOAT32_MAX).all())
+
+
 def first_not_finite(values: NDArray[np.floating]) -> str:
-    """Which number is not finite, for a person: ``nan at 3``; empty if all are finite."""
-    finite = np.isfinite(values)
-    if finite.all():
-        return ""
-    index = int(np.argmin(finite))
-    return f"{values[index]} at {index}"
+    """The first of numbers that are not all finite, for a person: ``nan at 3``."""
+    index = int(np.argmin(np.abs(values) <= _FLOAT32_MAX))
+    return f"{values[index]:g} at {index}"
 
 
 def time_message(make: Make, stamp_ns: int) -> Any:

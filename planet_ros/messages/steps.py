@@ -6,7 +6,7 @@ it: they are messages of their own, with the step's stamp.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from planet_ros.data.signature import VECTOR_PART
 from planet_ros.errors import UserError
 from planet_ros.messages.fields import (
     Make,
+    all_finite,
     first_not_finite,
     numbers_of,
     quoted,
@@ -29,9 +30,9 @@ MAX_PARTS = 100
 MAX_ENVIRONMENT_STEPS = 10_000
 """How often one action may be repeated: more is no repetition but a damaged message."""
 
-_SIZES = {"stamp": 2, "index": 1, "reward": 1, "terminated": 1, "truncated": 1}
 _REQUIRED = ("stamp", "index", "observation", "action", "reward", "terminated", "truncated")
 _OPTIONAL = "environment_steps"
+_SIZES = {"stamp": 2, "index": 1, "reward": 1, "terminated": 1, "truncated": 1, _OPTIONAL: 1}
 _MAX_SECONDS, _MAX_NANOSECONDS, _MAX_INDEX = 2**34, 10**9 - 1, 2**53
 
 _Numbers = NDArray[np.float64]
@@ -39,7 +40,7 @@ _Numbers = NDArray[np.float64]
 
 def step_message(make: Make, step: Step) -> Any:
     """A message of one environment step, whose labels name its parts."""
-    parts = {
+    parts: dict[str, NDArray[np.floating] | Sequence[float]] = {
         # Two numbers: one float64 cannot hold today's nanoseconds.
         "stamp": divmod(step.stamp_ns, 10**9),
         "index": [step.index],
@@ -50,9 +51,7 @@ def step_message(make: Make, step: Step) -> Any:
         "truncated": [step.truncated],
         _OPTIONAL: [step.environment_steps],
     }
-    return labelled_message(
-        make, [(name, np.asarray(part, dtype=np.float64)) for name, part in parts.items()]
-    )
+    return labelled_message(make, parts.items())
 
 
 @reads("step", VECTOR_TYPE)
@@ -71,12 +70,12 @@ def read_step(message: Any) -> Step:
         found = ", ".join(map(quoted, sorted(parts)[:10]))
         raise UserError(f"step: no part {missing} in the layout, found [{found}]")
     for name in (*_REQUIRED, _OPTIONAL):
-        if wrong := first_not_finite(parts.get(name, _NOTHING)):
+        if name in parts and not all_finite(parts[name]):
+            wrong = first_not_finite(parts[name])
             raise UserError(f"step: found {name} with {wrong}, expected finite numbers")
-    for name, size in {**_SIZES, _OPTIONAL: 1}.items():
-        found_size = len(parts.get(name, _NOTHING))
-        if found_size != size and name in parts:
-            raise UserError(f"step: found {found_size} numbers of {name}, expected {size}")
+    for name, size in _SIZES.items():
+        if name in parts and len(parts[name]) != size:
+            raise UserError(f"step: found {len(parts[name])} numbers of {name}, expected {size}")
     index = _whole("index", parts["index"][0], _MAX_INDEX)
     seconds = _whole("stamp", parts["stamp"][0], _MAX_SECONDS)
     nanoseconds = _whole("stamp", parts["stamp"][1], _MAX_NANOSECONDS)
@@ -97,9 +96,6 @@ def read_step(message: Any) -> Step:
     )
 
 
-_NOTHING: _Numbers = np.zeros(0)
-
-
 def _parts(message: Any) -> Mapping[str, _Numbers]:
     """The numbers of each label."""
     dimensions = message.layout.dim
@@ -110,10 +106,11 @@ def _parts(message: Any) -> Mapping[str, _Numbers]:
     if sum(sizes) != count or min(sizes, default=0) < 0:
         raise UserError(f"step: the layout names {sum(sizes)} numbers, found {count} in data")
     numbers = numbers_of(message.data, "step")
-    too_large = np.abs(numbers) > np.finfo(np.float32).max  # for the models' float32
-    data = np.where(too_large, np.inf, numbers)
-    labels = [text_of(dimension.label, "step") for dimension in dimensions]
-    return dict(zip(labels, np.split(data, np.cumsum(sizes[:-1])), strict=True)) if sizes else {}
+    parts, end = {}, 0
+    for dimension, size in zip(dimensions, sizes, strict=True):
+        begin, end = end, end + size
+        parts[text_of(dimension.label, "step")] = numbers[begin:end]
+    return parts
 
 
 def _whole(name: str, value: float, most: int) -> int:

@@ -12,7 +12,8 @@ this, such as ros2_control's forward_command_controller, reads ``data`` alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,14 +24,15 @@ from planet_ros.data.signature import VECTOR_PART, Parts
 from planet_ros.errors import UserError
 from planet_ros.messages.fields import (
     Make,
+    all_finite,
     first_not_finite,
     numbers_of,
-    put_numbers,
     reads,
     text_of,
 )
 
 VECTOR_TYPE = "std_msgs/msg/Float64MultiArray"
+_DIMENSION_TYPE = "std_msgs/msg/MultiArrayDimension"
 
 _NO_NUMBERS = np.zeros(0, dtype=np.float32)
 _STAMP = re.compile(r"(-?[0-9]{1,10})(?:\.([0-9]*))?")
@@ -101,11 +103,11 @@ def read_vector(message: Any, size: int | None = None) -> Vector:
         UserError: There are more or fewer, one is not finite as float32, or the label is too long.
     """
     numbers = numbers_of(message.data, "vector", size)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
-        values = numbers.astype(np.float32)
-    if wrong := first_not_finite(values):
-        raise UserError(f"vector: found {wrong}, expected {len(values)} finite numbers")
-    return Vector(values, read_label(message))
+    if not all_finite(numbers):
+        raise UserError(
+            f"vector: found {first_not_finite(numbers)}, expected {len(numbers)} finite numbers"
+        )
+    return Vector(numbers.astype(np.float32), read_label(message))
 
 
 def vector_of(observation: Parts) -> NDArray[np.float32]:
@@ -113,15 +115,19 @@ def vector_of(observation: Parts) -> NDArray[np.float32]:
     return observation.get(VECTOR_PART, _NO_NUMBERS)
 
 
-def labelled_message(make: Make, parts: Sequence[tuple[str, NDArray[np.floating]]]) -> Any:
+def labelled_message(
+    make: Make, parts: Iterable[tuple[str, NDArray[np.floating] | Sequence[float]]]
+) -> Any:
     """A message of vectors, one after the other, each with its label."""
     message = make(VECTOR_TYPE)
+    numbers: list[float] = []
     for label, values in parts:
-        dimension = make("std_msgs/msg/MultiArrayDimension")
+        dimension = make(_DIMENSION_TYPE)
         dimension.label = label
         dimension.size = dimension.stride = len(values)
         message.layout.dim.append(dimension)
-    put_numbers(message, np.concatenate([values for _, values in parts], dtype=np.float64))
+        numbers.extend(values.tolist() if isinstance(values, np.ndarray) else values)
+    message.data = array("d", numbers)  # rclpy need not check it number by number
     return message
 
 

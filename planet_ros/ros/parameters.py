@@ -78,7 +78,7 @@ class NodeSettings(Generic[AnySection]):
 
     def _values(self) -> dict[str, Any]:
         return {
-            name: _plain(setting, self._node.get_parameter(name).value)
+            name: _given(setting, self._node.get_parameter(name).value)
             for name, setting in self._declared.items()
         }
 
@@ -104,14 +104,23 @@ def _overrides(node: Node) -> dict[str, Any]:
             continue
         if name not in known:
             raise UserError(f"parameter {name}: unknown setting{closest(name, known)}")
-        values[name] = _plain(known[name], parameter.value)
+        values[name] = _given(known[name], parameter.value)
     return values
 
 
 def _plain(setting: Setting, value: Any) -> Any:
     """A parameter's value as the schema has it: rclpy gives arrays, or bytes, for lists."""
-    is_list = setting.type not in (str, int, float, bool)
-    return list(value) if is_list and isinstance(value, (list, tuple, array, bytes)) else value
+    listed = _is_list(setting) and isinstance(value, (list, tuple, array, bytes))
+    return list(value) if listed else value
+
+
+def _given(setting: Setting, value: Any) -> Any:
+    """As `_plain`, of a file or the command line, where an empty list has no type: it is None."""
+    return [] if value is None and _is_list(setting) else _plain(setting, value)
+
+
+def _is_list(setting: Setting) -> bool:
+    return setting.type not in (str, int, float, bool)
 
 
 def _descriptor(setting: Setting) -> ParameterDescriptor:

@@ -142,12 +142,16 @@ class NodeProcess:
 
 
 def command_line(name: str, parameters: Mapping[str, Any], config: Path | None) -> list[str]:
-    """The command that starts a node; values are JSON, which is YAML to ROS, ``[]`` too."""
+    """The command that starts a node; values are JSON, which is YAML to ROS.
+
+    The node is named before each parameter: an empty list has no type, so that ROS would leave in
+    its place what a file says for the same pattern of nodes, which is ``/**`` in the presets.
+    """
     command = [sys.executable, "-m", NODES[name], "--ros-args"]
     if config is not None:
         command += ["--params-file", str(config)]
     for key, value in parameters.items():
-        command += ["-p", f"{key}:={json.dumps(value)}"]
+        command += ["-p", f"{name}:{key}:={json.dumps(value)}"]
     return command
 
 

@@ -94,7 +94,8 @@ def evaluate(
         UserError: The bundle does not fit the environment, or that gives a value that is not
             finite.
     """
-    bundle.manifest.signature.check(environment.signature, environment.spec.id)
+    where = f"{environment.spec.id}, for {bundle.path}"
+    bundle.manifest.signature.check(environment.signature, where)
     policy = TimedPolicy(PlanningPolicy.of(bundle, seed, planner))
     returns: list[float] = []
     total, steps = 0.0, 0

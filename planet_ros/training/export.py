@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import LearnerSettings, load_settings
 from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
+from planet_ros.models import WorldModel
 from planet_ros.training.checkpoint import read_checkpoint
 from planet_ros.training.learner import Learner
 from planet_ros.training.run import RunFolder
@@ -29,15 +31,28 @@ def export_checkpoint(path: Path, output: Path, overrides: Mapping[str, Any]) ->
     """
     if output.exists():
         raise UserError(f"{output}: already exists; choose another folder")
-    learner = open_checkpoint(path, overrides)
+    learner = _learner(path, overrides)
     # An evaluation was made with the run's own planner: it says nothing of another one.
     return learner.export(Evaluation() if overrides else None, path=output)
 
 
-def open_checkpoint(path: Path, overrides: Mapping[str, Any]) -> Learner:
-    """The learner of a run as it was saved, without its environment and its episodes.
+@dataclass(frozen=True)
+class SavedModel:
+    """What a run had learned.
 
-    Nothing in the run's folder is touched.
+    Attributes:
+        model: With the averaged weights, those that act.
+        settings: Of the run.
+        environment: In which it was learned.
+    """
+
+    model: WorldModel
+    settings: LearnerSettings
+    environment: EnvironmentSpec
+
+
+def open_checkpoint(path: Path, overrides: Mapping[str, Any]) -> SavedModel:
+    """The model of a run as it was saved; nothing in the run's folder is touched.
 
     Args:
         path: Folder of the run.
@@ -46,10 +61,16 @@ def open_checkpoint(path: Path, overrides: Mapping[str, Any]) -> Learner:
     Raises:
         UserError: The run holds no checkpoint, or the settings do not fit it.
     """
+    learner = _learner(path, overrides)
+    return SavedModel(learner.averaged, learner.settings, EnvironmentSpec.of(learner.settings))
+
+
+def _learner(path: Path, overrides: Mapping[str, Any]) -> Learner:
+    """The learner of a run without its episodes, and without a hand on what is on disk."""
     run = RunFolder(path)
     if not run.has_checkpoint:
         raise UserError(f"{path}: holds no checkpoint, expected the folder of a run")
-    settings = load_settings(run.settings_file, overrides, LearnerSettings)
+    settings = load_settings(run.settings_file, overrides, schema=LearnerSettings)
     checkpoint = read_checkpoint(run.checkpoint)
     environment = EnvironmentSpec.of(settings)
     learner = Learner(settings, checkpoint.state.signature, run, environment=environment)

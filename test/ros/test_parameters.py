@@ -31,6 +31,7 @@ from planet_ros.config import (
 )
 from planet_ros.errors import UserError
 from planet_ros.ros.parameters import NodeSettings
+from planet_ros.supervision.processes import command_line
 
 pytestmark = pytest.mark.ros
 
@@ -326,6 +327,26 @@ def test_empty_list_in_a_file_is_an_empty_list(make_node: Callable[..., Node]) -
     node = make_node(controller__safe_command=[], env_modules=[])
     settings = NodeSettings(node, Settings)
     assert settings.read() == Settings()
+
+
+def test_empty_list_that_a_node_is_started_with_is_an_empty_list(
+    context: Any, tmp_path: Path
+) -> None:
+    """Without a type, ROS gives no value at all; it overrides what the file says."""
+    file = tmp_path / "a.yaml"
+    file.write_text("/**:\n  ros__parameters:\n    env_modules: [a_module]\n    env_wrappers: []\n")
+    _, _, _, *arguments = command_line("trainer", {"env_modules": []}, file)
+    node = Node(
+        "trainer",
+        context=context,
+        cli_args=arguments,
+        start_parameter_services=False,
+        enable_rosout=False,
+    )
+    try:
+        assert NodeSettings(node, Settings).read() == Settings()
+    finally:
+        node.destroy_node()
 
 
 # ── changes while the node runs ──────────────────────────────────────────────────────────────

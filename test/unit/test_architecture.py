@@ -48,7 +48,6 @@ IMPORTS: dict[str, set[str]] = {
         "models",
         "training",
     },
-    "supervision": {"bundle", "data", "errors", "messages", "ros", "training"},
     "ros": {
         "bundle",
         "config",
@@ -60,6 +59,7 @@ IMPORTS: dict[str, set[str]] = {
         "report",
         "training",
     },
+    "supervision": {"bundle", "data", "errors", "messages", "ros", "training"},
     "cli": {
         "__init__",
         "bundle",

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +21,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from batches import signature_of
+from batches import floats, signature_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -27,14 +30,14 @@ from onnx import TensorProto, helper
 from planet_ros.bundle import graph_check, runtime
 from planet_ros.bundle.export import BundleExporter
 from planet_ros.bundle.graph_check import check_graph
-from planet_ros.bundle.manifest import Manifest
+from planet_ros.bundle.manifest import Manifest, _field_names
 from planet_ros.bundle.runtime import Bundle, Rollouts, load_bundle
 from planet_ros.config import PlannerSettings, WorldModelSettings
 from planet_ros.data import Episode
 from planet_ros.errors import UserError
 from planet_ros.models import Ensemble
 
-LOW, HIGH = np.float32([-2, 0]), np.float32([2, 10])
+LOW, HIGH = floats([-2, 0]), floats([2, 10])
 SIGNATURE = signature_of(3, LOW, HIGH)
 HORIZON = 4
 CONFIGURATIONS: list[dict[str, Any]] = [
@@ -132,7 +135,7 @@ def test_later_exports_carry_new_weights_without_tracing_again(
     model = model_of(members=2)
     exporter = BundleExporter(model, HORIZON)
     assert len(traced) == 2  # observe and imagine
-    belief, actions = np.float32([1, 2, 3]), np.full((1, HORIZON, 2), 0.5, np.float32)
+    belief, actions = floats([1, 2, 3]), np.full((1, HORIZON, 2), 0.5, np.float32)
     rewards = []
     for seed in range(3):
         give_other_weights(model, seed)
@@ -146,7 +149,7 @@ def test_later_exports_carry_new_weights_without_tracing_again(
 def test_every_weight_and_scale_of_the_model_reaches_the_graph(tmp_path: Path) -> None:
     model = model_of(members=2, predict_continue=True)
     exporter = BundleExporter(model, HORIZON)
-    belief, actions = np.float32([1, 2, 3]), np.ones((3, HORIZON, 2), np.float32)
+    belief, actions = floats([1, 2, 3]), np.ones((3, HORIZON, 2), np.float32)
 
     def answers() -> NDArray[np.float32]:
         exporter.export(tmp_path / "model", about())
@@ -329,6 +332,16 @@ def _no_graph_but_the_right_hash(folder: Folder) -> None:
     folder.rewrite("imagine", b"\x08\x07 this is no graph")
 
 
+def _content(content: str | bytes) -> Callable[[Folder], None]:
+    """Another manifest altogether."""
+
+    def damage(folder: Folder) -> None:
+        encoded = content.encode() if isinstance(content, str) else content
+        (folder.path / "manifest.json").write_bytes(encoded)
+
+    return damage
+
+
 def _pipe(name: str) -> Callable[[Folder], None]:
     def damage(folder: Folder) -> None:
         (folder.path / name).unlink()
@@ -354,11 +367,11 @@ DAMAGES: dict[str, tuple[Callable[[Folder], None], list[str]]] = {
     "manifest cut short": (_cut("manifest.json", 100), ["manifest.json: is not JSON"]),
     "empty manifest": (_cut("manifest.json", 0), ["manifest.json: is not JSON"]),
     "binary manifest": (
-        lambda folder: (folder.path / "manifest.json").write_bytes(b"\xff\x00"),
+        _content(b"\xff\x00"),
         ["manifest.json: is not JSON"],
     ),
     "manifest that is a list": (
-        lambda folder: (folder.path / "manifest.json").write_text("[]"),
+        _content("[]"),
         ["manifest.json: found a list, expected an object"],
     ),
     "graph cut short": (_cut("imagine.onnx", 500), ["imagine.onnx: found 500 bytes", "expected"]),
@@ -486,19 +499,15 @@ DAMAGES: dict[str, tuple[Callable[[Folder], None], list[str]]] = {
         ["manifest.json: found 1001", "bytes, expected at most 1000000"],
     ),
     "nested too deep": (
-        lambda folder: (folder.path / "manifest.json").write_text("[" * 100_000),
+        _content("[" * 100_000),
         ["manifest.json: is not JSON: recursion limit"],
     ),
     "nested too deep within": (
-        lambda folder: (folder.path / "manifest.json").write_text(
-            '{"version": 2, "environment": {"kwargs":' + '{"a":' * 50_000
-        ),
+        _content('{"version": 2, "environment": {"kwargs":' + '{"a":' * 50_000),
         ["manifest.json: is not JSON: recursion limit"],
     ),
     "number too long": (
-        lambda folder: (folder.path / "manifest.json").write_text(
-            '{"version": ' + "9" * 100_000 + "}"
-        ),
+        _content('{"version": ' + "9" * 100_000 + "}"),
         ["manifest.json: "],
     ),
     "manifest that is a pipe": (
@@ -713,7 +722,7 @@ def imagining(
     **model: Any,
 ) -> onnx.ModelProto:
     """A graph for `imagine` whose rewards are the first action, and nodes beside."""
-    rows = ["N", HORIZON]
+    rows: list[str | int | None] = ["N", HORIZON]
     starts = helper.make_tensor("starts", TensorProto.INT64, [1], [0])
     ends = helper.make_tensor("ends", TensorProto.INT64, [1], [1])
     axes = helper.make_tensor("axes", TensorProto.INT64, [1], [2])
@@ -1022,8 +1031,8 @@ class TestVersion1:
     def played(name: str) -> tuple[Bundle, NDArray[np.float32], Rollouts]:
         bundle = load_bundle(VERSION_1 / name)
         belief = bundle.model.initial_belief()
-        for step, action in enumerate(np.float32([[0, 0], [0.25, -0.75]]), start=1):
-            seen: dict[str, Any] = {"observation": np.float32([0.5, -1.25]) * step}
+        for step, action in enumerate(floats([[0.0, 0.0], [0.25, -0.75]]), start=1):
+            seen: dict[str, Any] = {"observation": floats([0.5, -1.25]) * step}
             for part, shape in bundle.manifest.signature.images.items():
                 pixels = np.arange(np.prod(shape)) * 37 % 256
                 seen[part] = pixels.astype(np.uint8).reshape(shape)
@@ -1163,3 +1172,51 @@ def test_bundle_replaced_while_it_is_read_is_read_as_one_or_the_other(tmp_path: 
     assert not failures
     assert len(numbers) > 1
     assert [file.name for file in tmp_path.iterdir()] == ["model"]
+
+
+class TestDocs:
+    """docs/bundle.md is all that the maker of another reader has."""
+
+    def test_reader_that_stands_there_reads_what_is_written(
+        self, root: Path, tmp_path: Path
+    ) -> None:
+        signature = signature_of(3, [-2], [2])
+        settings = WorldModelSettings(members=2, hidden_sizes=[8], predict_continue=False)
+        torch.manual_seed(0)
+        model = Ensemble(signature, settings)
+        BundleExporter(model, HORIZON).export(tmp_path / "model", about(signature=signature))
+        (code,) = re.findall(r"```python\n(.*?)```", (root / "docs/bundle.md").read_text(), re.S)
+
+        def run() -> subprocess.CompletedProcess[str]:
+            arguments = [sys.executable, "-c", code, str(tmp_path / "model")]
+            return subprocess.run(arguments, capture_output=True, text=True, check=False)
+
+        result = run()
+        assert result.returncode == 0, result.stderr
+        actions = np.random.default_rng(0).uniform(-2, 2, (1000, HORIZON, 1)).astype(np.float32)
+        found = load_bundle(tmp_path / "model").model.imagine(floats([1, 0, 0.5]), actions)
+        returns = found.rewards @ PlannerSettings().discount ** np.arange(HORIZON)
+        printed = re.fullmatch(r"action \[(.*)\], expected return (.*)\n", result.stdout)
+        assert printed is not None
+        assert float(printed[1]) == pytest.approx(actions[returns.argmax(), 0, 0], rel=1e-4)
+        assert float(printed[2]) == pytest.approx(returns.max(), abs=0.01)
+
+        file = tmp_path / "model" / "manifest.json"
+        file.write_text(file.read_text().replace('"horizon"', '"horizons"'))
+        assert "manifest.json: was altered" in run().stderr
+
+    def test_tables_name_every_field(self, root: Path) -> None:
+        text = (root / "docs/bundle.md").read_text()
+        named = set(re.findall(r"`([^`]+)`", text))
+        lists = {"observation": "observation[]", "action": "action[]", "numbers": "numbers[]"}
+        for name in (*_field_names(Manifest), "manifest_sha256"):
+            first, *rest = name.split(".")
+            if first == "planner" and rest:
+                continue  # docs/configuration.md has them
+            if first == "signature":
+                parts = [lists.get(part, part) for part in rest[:-1]]
+                name = ".".join([*parts, *rest[-1:]]) or first
+            if first == "graphs" and rest:
+                name = ".".join([first, "*", *rest])
+            short = f".{name.rpartition('.')[2]}"  # `evaluation.mean_return`, `.worst_return`
+            assert name in named or short in named, name

@@ -5,203 +5,28 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny_environments
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 
 from planet_ros import __version__
 from planet_ros.bundle.runtime import load_bundle
 from planet_ros.cli.main import main
 from planet_ros.config import Settings, load_settings, reference_markdown, save_settings
 from planet_ros.data import EpisodeStore
+from planet_ros.report import curves
 
 COMMANDS = ["train", "evaluate", "export", "imagine", "info", "config", "demo"]
 POINT_MASS = ["--env-id", "PlanetRosTest/PointMass-v0"]
 MODULES = ["--set", 'env_modules=["tiny_environments"]']
 
 
-@pytest.fixture(autouse=True)
-def same_signal_handler() -> Iterator[None]:
-    """Commands take over SIGTERM; the tests keep theirs."""
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
-
-
-@pytest.fixture
-def fails(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """``fails("train", …)``: run a command that must end with code 2, and give its message."""
-
-    def run(*arguments: object) -> str:
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as exit_:  # argparse's own
-            code = exit_.code
-        output = capsys.readouterr()
-        assert code == 2, output.err
-        assert "Traceback" not in output.err
-        return output.err
-
-    return run
-
-
-@pytest.fixture
-def prints(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """``prints("info", …)``: run a command that must succeed, and give its standard output."""
-
-    def run(*arguments: object) -> str:
-        assert main([str(argument) for argument in arguments]) == 0
-        return capsys.readouterr().out
-
-    return run
-
-
-class TestBadInput:
-    @pytest.mark.parametrize(
-        ("assignment", "reason"),
-        [
-            ("planner.horizn=3", "planner.horizn: unknown setting (did you mean planner.horizon?)"),
-            ("planner.horizon", "found 'planner.horizon', expected NAME=VALUE"),
-            ("planner.horizon=three", "planner.horizon: found 'three', expected an integer"),
-            ("planner.horizon=0", "planner.horizon: found 0, expected an integer (1 ≤ value"),
-            ("planner.horizon=", "planner.horizon: found '', expected an integer"),
-            ("planner.elites=50", "planner.elites: found 50, expected at most planner.candidates"),
-            ("world_model.normalize=1", "world_model.normalize: found 1"),
-            ("world_model.hidden_sizes=64", "world_model.hidden_sizes: found 64, expected a list"),
-            ("controller.safe_command=3", "controller.safe_command: found 3, expected a list"),
-            ("controller.safe_command=null", "controller.safe_command: found None"),
-            ("planner.discount=NaN", "planner.discount: found nan"),
-            ("env_kwargs=[]", "env_kwargs: found '[]', expected a JSON object"),
-        ],
-    )
-    @pytest.mark.parametrize("command", ["train", "config"])
-    def test_setting_is_refused_with_the_reason(
-        self, fails: Callable[..., str], tmp_path: Path, command: str, assignment: str, reason: str
-    ) -> None:
-        arguments = ["--output", tmp_path / "run"] if command == "train" else []
-        message = fails(command, *arguments, "--set", assignment)
-        assert message.startswith(f"planet-ros {command}: error: ")
-        assert reason in message
-        assert not (tmp_path / "run").exists()
-
-    def test_unknown_setting_in_a_file_is_refused_with_the_file(
-        self, fails: Callable[..., str], tmp_path: Path
-    ) -> None:
-        (tmp_path / "a.yaml").write_text("/**:\n  ros__parameters:\n    planer: {horizon: 3}\n")
-        message = fails("train", "--config", tmp_path / "a.yaml")
-        assert f"{tmp_path / 'a.yaml'}: planer.horizon: unknown setting" in message
-        assert "did you mean planner.horizon?" in message
-
-    def test_missing_file_of_settings_is_refused(
-        self, fails: Callable[..., str], tmp_path: Path
-    ) -> None:
-        assert "a.yaml: cannot be read" in fails("train", "--config", tmp_path / "a.yaml")
-
-    def test_unknown_environment_is_refused_with_the_closest_one(
-        self, fails: Callable[..., str], tmp_path: Path
-    ) -> None:
-        message = fails("train", "--env-id", "Pendulun-v1", "--output", tmp_path / "run")
-        assert "'Pendulun-v1' is not registered (did you mean Pendulum-v1?)" in message
-        assert not (tmp_path / "run").exists()
-
-    @pytest.mark.parametrize("command", [["evaluate", "--model"], ["info"]])
-    def test_missing_bundle_is_refused(
-        self, fails: Callable[..., str], tmp_path: Path, command: list[str]
-    ) -> None:
-        message = fails(*command, tmp_path / "model")
-        assert f"{tmp_path / 'model'}: found nothing, expected the folder of a bundle" in message
-
-    def test_damaged_bundle_is_refused(
-        self, fails: Callable[..., str], tiny_run: Path, tmp_path: Path
-    ) -> None:
-        shutil.copytree(tiny_run / "model", tmp_path / "model")
-        (tmp_path / "model" / "imagine.onnx").write_bytes(b"")
-        assert "imagine.onnx: found 0 bytes" in fails("info", tmp_path / "model")
-
-    def test_output_folder_that_holds_a_run_is_refused(
-        self, fails: Callable[..., str], tiny_run: Path
-    ) -> None:
-        message = fails("train", *POINT_MASS, *MODULES, "--output", tiny_run)
-        assert f"{tiny_run}: already holds a run" in message
-        assert "--resume" in message
-
-    @pytest.mark.parametrize("how", ["option", "setting"])
-    def test_nothing_to_resume_is_refused(
-        self, fails: Callable[..., str], tmp_path: Path, how: str
-    ) -> None:
-        folder = tmp_path / "run"
-        output = ["--output", folder] if how == "option" else ["--set", f"training.output={folder}"]
-        assert f"--resume: {folder} holds no run" in fails("train", "--resume", *output)
-
-    @pytest.mark.parametrize(
-        ("name", "reason"),
-        [
-            ("ThreeNumbers", "observation: found 3 numbers, but"),
-            ("OneAction", "action: found 1 numbers, but"),
-            ("WideActions", "action: found the range [-100. -100.] to [100. 100.], but"),
-        ],
-    )
-    def test_environment_that_the_bundle_does_not_fit_is_refused(
-        self, fails: Callable[..., str], tiny_run: Path, name: str, reason: str
-    ) -> None:
-        arguments = ["--model", tiny_run / "model", "--env-id", f"PlanetRosTest/{name}-v0"]
-        message = fails("evaluate", *arguments)
-        assert f"PlanetRosTest/{name}-v0: {reason}" in message
-        assert str(tiny_run / "model") in message
-
-    @pytest.mark.parametrize(
-        ("arguments", "reason"),
-        [
-            (["--episodes", "0"], "--episodes: found 0, expected at least 1"),
-            (["--episodes", "many"], "--episodes"),
-            (["--env-kwargs", "[1]"], "--env-kwargs: found '[1]', expected a JSON object"),
-            (["--env-kwargs", "{"], "--env-kwargs: found '{', expected a JSON object"),
-            (["--env-kwargs", '{"gravity": 1}'], "gravity"),
-            (["--set", "planner.horizon=9"], "planner.horizon: found 9, but"),
-            (["--set", "planner.elites=17"], "planner.elites: found 17, expected at most"),
-        ],
-    )
-    def test_evaluation_that_cannot_be_is_refused(
-        self, fails: Callable[..., str], tiny_run: Path, arguments: list[str], reason: str
-    ) -> None:
-        assert reason in fails("evaluate", "--model", tiny_run / "model", *arguments)
-
-    @pytest.mark.parametrize(
-        ("arguments", "reason"),
-        [
-            (["--context", "0"], "--context: found 0, expected at least 1"),
-            (["--steps", "0"], "--steps: found 0, expected at least 1"),
-            (["--samples", "-3"], "--samples: found -3, expected at least 1"),
-            (["--episode", "77"], "episode 77: not in"),
-            (["--context", "40"], "has 21 frames, expected at least 41"),
-        ],
-    )
-    def test_prediction_that_cannot_be_is_refused(
-        self, fails: Callable[..., str], tiny_run: Path, arguments: list[str], reason: str
-    ) -> None:
-        assert reason in fails("imagine", "--run", tiny_run, *arguments)
-        assert not (tiny_run / "imagined").exists()
-
-    def test_prediction_without_a_checkpoint_is_refused(
-        self, fails: Callable[..., str], tmp_path: Path
-    ) -> None:
-        assert f"{tmp_path}: holds no checkpoint" in fails("imagine", "--run", tmp_path)
-
-    def test_unknown_section_of_settings_is_refused_with_the_closest(
-        self, fails: Callable[..., str]
-    ) -> None:
-        assert "no setting starts with 'horizon'" in fails("config", "horizon")
-
-    @pytest.mark.parametrize("arguments", [[], ["fly"], ["evaluate"], ["train", "--stepz", "3"]])
-    def test_command_line_that_makes_no_sense_is_refused_with_the_usage(
-        self, fails: Callable[..., str], arguments: list[str]
-    ) -> None:
-        assert "usage: planet-ros" in fails(*arguments)
-
+pytestmark = pytest.mark.usefixtures("same_signal_handler")
 
 QUICK_RUN = [
     *POINT_MASS,
@@ -256,6 +81,56 @@ class TestTrain:
         assert f"continue with: planet-ros train --resume --output {folder}" in error
         assert "Traceback" not in error
         assert main(["train", "--resume", "--output", str(folder), "--steps", "40"]) == 0
+
+    def test_curves_are_drawn_at_the_end_and_after_ctrl_c(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = tmp_path / "run"
+        steps = iter(range(45))
+        original = tiny_environments.PointMass.step
+
+        def interrupted(point: Any, action: Any) -> Any:
+            if next(steps, None) is None:
+                signal.raise_signal(signal.SIGTERM)
+            return original(point, action)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(tiny_environments.PointMass, "step", interrupted)
+            assert main(["train", *QUICK_RUN, "--steps", "80", "--output", str(folder)]) == 130
+        first = (folder / "learning_curves.png").read_bytes()
+        assert main(["train", "--resume", "--output", str(folder)]) == 0
+        assert (folder / "learning_curves.png").read_bytes() != first
+
+    def test_curves_that_cannot_be_drawn_cost_a_warning_and_no_run(
+        self,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def broken(*_: Any) -> Any:
+            raise OSError("no space left")
+
+        folder = tmp_path / "run"
+        monkeypatch.setattr(curves, "new_figure", broken)
+        assert main(["train", *QUICK_RUN, "--steps", "60", "--output", str(folder)]) == 0
+        error = capsys.readouterr().err
+        assert f"warning: {folder / 'learning_curves.png'} could not be drawn (OSError" in error
+        assert load_bundle(folder / "model").manifest.environment_steps == 60
+
+    def test_a_run_that_is_refused_is_left_as_it_is(
+        self, fails: Callable[..., str], tiny_run: Path, tmp_path: Path
+    ) -> None:
+        run = tmp_path / "run"
+        shutil.copytree(tiny_run, run)
+        (run / "learning_curves.png").write_bytes(b"of the owner")
+        before = contents(run)
+        fails("train", *POINT_MASS, *MODULES, "--output", run)
+        assert contents(run) == before
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """All files in a folder."""
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 class TestEvaluate:
@@ -324,9 +199,14 @@ class TestEvaluate:
     ) -> None:
         gif = tmp_path / "episode.gif"
         prints("evaluate", "--model", tiny_run / "model", "--episodes", "1", "--gif", gif)
-        with Image.open(gif) as picture:
+        with GifImageFile(gif) as picture:
             assert picture.format == "GIF"
             assert picture.n_frames > 5
+            played_ms = 0
+            for frame in range(picture.n_frames):
+                picture.seek(frame)
+                played_ms += picture.info["duration"]
+        assert played_ms == 21 * 40  # in real time
 
 
 class TestImagine:
@@ -366,6 +246,32 @@ class TestImagine:
 
 
 class TestOtherCommands:
+    def test_export_and_imagine_leave_the_run_as_it_is(
+        self, prints: Callable[..., str], tiny_run: Path, tmp_path: Path
+    ) -> None:
+        before = contents(tiny_run)
+        # Less room than the run holds: whoever only reads prunes nothing for that.
+        little = ["--set", "data.capacity_steps=20"]
+        prints("export", "--run", tiny_run, "--output", tmp_path / "bundle", *little)
+        prints("imagine", "--run", tiny_run, "--output", tmp_path / "pictures")
+        assert contents(tiny_run) == before
+
+    def test_info_shows_names_and_units(self, prints: Callable[..., str], tmp_path: Path) -> None:
+        names = ["--set", 'env_observation_names=["x [m]", "y [m]"]']
+        names += ["--set", 'env_action_names=["push x [N]", "push y"]']
+        assert (
+            main(["train", *QUICK_RUN, *names, "--steps", "40", "--output", str(tmp_path / "a")])
+            == 0
+        )
+        output = prints("info", tmp_path / "a" / "model").splitlines()
+        start = output.index("observation:    observation: vector of 2")
+        assert [line.strip() for line in output[start + 1 : start + 5]] == [
+            "x [m]",
+            "y [m]",
+            "action:         push x, -1 to 1 N",
+            "push y, -1 to 1",
+        ]
+
     def test_info_prints_the_manifest_as_json(
         self, prints: Callable[..., str], tiny_run: Path
     ) -> None:
@@ -431,42 +337,3 @@ class TestOtherCommands:
             main(["--help"])
         output = capsys.readouterr().out
         assert all(f"    {command} " in output for command in COMMANDS)
-
-
-WITHOUT = """
-import sys
-for name in sys.argv[1].split(","):
-    sys.modules[name] = None  # importing it fails, as where it is not installed
-from planet_ros.cli.main import main
-sys.exit(main(sys.argv[2:]))
-"""
-
-
-class TestMissingPackages:
-    @pytest.mark.parametrize("package", ["torch", "gymnasium"])
-    def test_training_without_a_package_says_which_and_how_to_get_it(
-        self, run_python: Callable[..., Any], tmp_path: Path, package: str
-    ) -> None:
-        result = run_python(WITHOUT, package, "train", "--output", str(tmp_path / "run"))
-        assert result.returncode == 2
-        assert package in result.stderr
-        assert "pip install '.[train]'" in result.stderr
-        assert "Traceback" not in result.stderr
-        assert not (tmp_path / "run").exists()
-
-    def test_evaluation_needs_no_torch(
-        self, run_python: Callable[..., Any], tiny_run: Path
-    ) -> None:
-        model = str(tiny_run / "model")
-        options = ["--episodes", "1", "--json"]
-        result = run_python(WITHOUT, "torch,onnx", "evaluate", "--model", model, *options)
-        assert result.returncode == 0, result.stderr
-        assert json.loads(result.stdout)["steps"] == 20
-
-    @pytest.mark.parametrize("command", [["info", "MODEL"], ["config", "--markdown"]])
-    def test_looking_at_things_needs_no_package_of_the_learner(
-        self, run_python: Callable[..., Any], tiny_run: Path, command: list[str]
-    ) -> None:
-        arguments = [one.replace("MODEL", str(tiny_run / "model")) for one in command]
-        result = run_python(WITHOUT, "torch,onnx,gymnasium,matplotlib", *arguments)
-        assert result.returncode == 0, result.stderr

@@ -27,7 +27,7 @@ def test_a_pixel_is_the_mean_of_the_area_it_covers(channels: int) -> None:
 
 
 def test_colours_become_luma_and_grey_becomes_all_three() -> None:
-    image = np.uint8([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]])
+    image = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
     np.testing.assert_array_equal(fit_image(image, (1, 3, 1)).ravel(), [76, 150, 29])
     grey = noise(2, 3, 1)
     np.testing.assert_array_equal(fit_image(grey, (2, 3, 3)), np.repeat(grey, 3, axis=2))

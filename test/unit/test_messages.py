@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
-import time
-from array import array
+import re
 from collections.abc import Callable
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,12 +17,10 @@ pytest.importorskip("rclpy")
 
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
-from std_msgs.msg import Float64MultiArray, MultiArrayDimension, String
+from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 
-from planet_ros.data import ActionPart, ObservationPart, Signature, Step
+from planet_ros.data import Step
 from planet_ros.errors import UserError
-from planet_ros.messages.announcements import MAX_CHARACTERS, Announcement
-from planet_ros.messages.fields import MAX_LABEL, MAX_LENGTH, shortened
 from planet_ros.messages.images import image_message, image_stamp_ns, read_image
 from planet_ros.messages.steps import read_step, step_message
 from planet_ros.messages.vectors import (
@@ -37,8 +31,7 @@ from planet_ros.messages.vectors import (
     vector_message,
     vector_of,
 )
-from planet_ros.ros.topics import check_topics
-from planet_ros.ros.types import make, message_class
+from planet_ros.ros.types import make
 
 STAMPS = st.integers(min_value=0, max_value=2**63 - 1)
 """Of a clock in nanoseconds; today's is about 2**60, more than a float64 holds exactly."""
@@ -169,7 +162,9 @@ def test_message_without_a_layout_is_a_vector_without_a_stamp() -> None:
 def test_vector_with_a_number_that_is_not_finite_as_float32_is_refused(
     value: float, size: int | None
 ) -> None:
-    with pytest.raises(UserError, match=r"^vector: found -?(nan|inf) at 1, expected 3 finite num"):
+    with pytest.raises(
+        UserError, match=rf"^vector: found {re.escape(f'{value:g}')} at 1, expected 3 f"
+    ):
         read_vector(Float64MultiArray(data=[0.0, value, math.nan]), size)
 
 
@@ -407,301 +402,3 @@ def test_image_that_cannot_be_read_is_refused_with_the_reason(message: Image, fo
         read_image(over_the_wire(message))
     assert str(caught.value).startswith("image: ")
     assert found in str(caught.value)
-
-
-def signature_of(*images: tuple[str, int], vector: str = "observation") -> Signature:
-    parts = [ObservationPart(vector, (2,))]
-    parts += [ObservationPart(name, (8, 8, n), "image", "uint8") for name, n in images]
-    return Signature(tuple(parts), (ActionPart("torque", -1, 1),), 0.05)
-
-
-@pytest.mark.parametrize(
-    ("name", "channels", "found"),
-    [
-        ("step", 1, "image 'step': is the name of another topic"),
-        ("model", 3, "image 'model': is the name of another topic"),
-        ("joint_states", 3, "is the name of another topic"),
-        ("my eye", 1, "image 'my eye': cannot be the name of a topic"),
-        ("1st", 1, "cannot be the name of a topic"),
-        ("image", 4, "image 'image': found 4 channels, expected 1 (grey) or 3 (RGB)"),
-    ],
-)
-def test_image_that_cannot_have_a_topic_is_refused(name: str, channels: int, found: str) -> None:
-    with pytest.raises(UserError) as caught:
-        check_topics(signature_of(("fine", 1), (name, channels)))
-    assert found in str(caught.value)
-
-
-def test_images_may_be_called_as_topics_are() -> None:
-    check_topics(signature_of(("image", 1), ("camera/front", 3)))
-
-
-def test_vector_that_has_no_topic_is_refused() -> None:
-    with pytest.raises(UserError, match="vector 'arm': has no topic, expected one vector called"):
-        check_topics(signature_of(vector="arm"))
-
-
-# ── the same from wherever a message comes ───────────────────────────────────────────────────
-
-HOLDERS: list[Callable[[Any], Any]] = [
-    lambda values: array("d", values),
-    lambda values: np.array(values, np.float64),
-    list,
-    tuple,
-]
-BYTES: list[Callable[[bytes], Any]] = [
-    bytes,
-    bytearray,
-    list,
-    tuple,
-    lambda data: array("B", data),
-    lambda data: np.frombuffer(data, np.uint8),
-]
-
-
-def plain(message: Any, hold: Callable[[Any], Any]) -> Any:
-    """A message as one that rclpy knows nothing of, such as a bag reader's."""
-    fields = getattr(message, "get_fields_and_field_types", None)
-    if isinstance(message, list):
-        return [plain(one, hold) for one in message]
-    if fields is None:
-        return hold(message) if isinstance(message, array) else message
-    return SimpleNamespace(**{name: plain(getattr(message, name), hold) for name in fields()})
-
-
-@pytest.mark.parametrize("hold", HOLDERS)
-def test_vectors_and_steps_are_the_same_from_every_kind_of_message(
-    hold: Callable[[Any], Any],
-) -> None:
-    sent = vector_message(make, "observation", np.float32([1.5, -2]), 7, episode=1, index=0)
-    ours, theirs = read_vector(over_the_wire(sent), 2), read_vector(plain(sent, hold), 2)
-    np.testing.assert_array_equal(ours.values, theirs.values)
-    assert ours.values.dtype == theirs.values.dtype
-    assert ours.label == theirs.label == read_label(plain(sent, hold))
-
-    one, other = read_step(over_the_wire(a_step())), read_step(plain(a_step(), hold))
-    assert one.layout == other.layout
-    for name in ("index", "reward", "terminated", "truncated", "stamp_ns", "environment_steps"):
-        assert getattr(one, name) == getattr(other, name)
-    np.testing.assert_array_equal(one.observation["observation"], other.observation["observation"])
-    np.testing.assert_array_equal(one.action, other.action)
-
-
-@pytest.mark.parametrize("hold", BYTES)
-def test_images_are_the_same_from_every_kind_of_message(hold: Callable[[bytes], Any]) -> None:
-    image = np.random.default_rng(0).integers(256, size=(5, 4, 3), dtype=np.uint8)
-    sent = image_message(make, image, 1_500_000_001)
-    found = plain(sent, lambda data: hold(data.tobytes()))
-    np.testing.assert_array_equal(read_image(over_the_wire(sent)), image)
-    np.testing.assert_array_equal(read_image(found), image)
-    assert image_stamp_ns(found) == image_stamp_ns(sent) == 1_500_000_001
-
-
-def test_messages_are_written_alike_without_ros() -> None:
-    def bare(type_name: str) -> Any:
-        return plain(make(type_name), lambda values: values)
-
-    image = np.arange(6, dtype=np.uint8).reshape(2, 1, 3)
-    for write in (
-        lambda make: vector_message(make, "action", np.float32([0.1]), 3),
-        lambda make: step_message(make, read_step(a_step())),
-        lambda make: image_message(make, image, 9),
-    ):
-        assert write(bare) == plain(write(make), lambda values: values)
-
-
-def test_type_that_is_not_installed_is_named() -> None:
-    for name in ("std_msgs/msg/Strin", "nowhere_msgs/msg/String", "String", "", "../msg/x"):
-        with pytest.raises(UserError, match=r"found the message type .*expected one"):
-            make(name)
-    assert message_class("std_msgs/msg/String") is String
-
-
-# ── whatever a message holds ─────────────────────────────────────────────────────────────────
-
-READERS = [read_vector, read_label, read_step, read_image, image_stamp_ns]
-ANYTHING: st.SearchStrategy[Any] = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=5)
-    | st.binary(max_size=9)
-    | st.sampled_from(["rgb8", "mono8", "stamp", "observation stamp=1", *PARTS])
-    | hnp.arrays(hnp.scalar_dtypes(), hnp.array_shapes(max_dims=2, max_side=3)),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner),
-    max_leaves=6,
-)
-
-
-def namespaces(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return ANYTHING | st.fixed_dictionaries({}, optional=fields).map(
-        lambda found: SimpleNamespace(**found)
-    )
-
-
-@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::numpy.exceptions.ComplexWarning")
-@given(
-    message=namespaces(
-        layout=namespaces(dim=st.lists(namespaces(label=ANYTHING, size=ANYTHING), max_size=3)),
-        header=namespaces(stamp=namespaces(sec=ANYTHING, nanosec=ANYTHING)),
-        data=ANYTHING,
-        encoding=ANYTHING,
-        height=ANYTHING,
-        width=ANYTHING,
-        step=ANYTHING,
-    )
-)
-def test_any_message_gives_a_value_or_a_user_error_of_a_short_text(message: Any) -> None:
-    for read in READERS:
-        try:
-            read(message)
-        except UserError as error:
-            assert len(str(error)) < 1000
-
-
-class Huge(list):  # type: ignore[type-arg]
-    """So many numbers that looking at them would take for ever."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __iter__(self) -> Any:
-        raise AssertionError("looked at")
-
-    __getitem__ = __iter__
-
-
-def test_sizes_are_compared_before_a_number_is_looked_at() -> None:
-    size = MAX_LENGTH + 1
-    layout = SimpleNamespace(dim=[SimpleNamespace(label="observation", size=size)])
-    message = SimpleNamespace(layout=layout, data=Huge(size))
-    for read in (read_vector, read_step):
-        with pytest.raises(UserError, match=f"found {size} numbers, expected at most {MAX_LENGTH}"):
-            read(message)
-    with pytest.raises(UserError, match=f"found {size} numbers, expected 3 finite numbers"):
-        read_vector(message, 3)
-    layout.dim = Huge(10**6)
-    message.data = Huge(3)
-    with pytest.raises(UserError, match="found 1000000 parts, expected at most 100"):
-        read_step(message)
-    wide = {"height": 2**16, "width": 2**16, "step": 2**16, "encoding": "mono8"}
-    with pytest.raises(UserError, match="found 65536 × 65536 pixels, expected at most"):
-        read_image(SimpleNamespace(**wide, data=Huge(2**32)))
-
-
-def test_a_million_damaged_numbers_are_refused_at_once_and_in_few_words() -> None:
-    data = array("d", bytes(8 * MAX_LENGTH))
-    data[-1] = math.nan
-    message = Float64MultiArray()
-    message.layout.dim = [MultiArrayDimension(label="observation", size=MAX_LENGTH)]
-    message.data = data
-    began = time.process_time()
-    for read in (read_vector, read_step):
-        with pytest.raises(UserError) as caught:
-            read(message)
-        assert len(str(caught.value)) < 300
-    assert time.process_time() - began < 0.5
-
-
-@pytest.mark.parametrize("read", [read_label, read_vector, read_step])
-def test_a_label_of_any_length_is_refused_in_few_words(read: Callable[[Any], Any]) -> None:
-    message = a_step()
-    message.layout.dim[0].label = "stamp" * MAX_LABEL
-    with pytest.raises(UserError, match=r"found the label '(stamp){40}'… \(5000 char") as caught:
-        read(message)
-    assert len(str(caught.value)) < 400
-
-
-def test_a_message_of_another_type_is_named() -> None:
-    with pytest.raises(UserError, match=r"found a Image that cannot be read .*expected a std_msgs"):
-        read_step(Image())
-
-
-def test_texts_are_cut() -> None:
-    assert shortened("short") == "short"
-    assert shortened("x" * 5000) == "x" * 200 + "… (5000 characters)"
-
-
-# ── announcements ────────────────────────────────────────────────────────────────────────────
-
-DIGEST = "0123456789abcdef" * 4
-
-
-def announced(**changed: Any) -> str:
-    return json.dumps({"path": "/a/model", "hash": DIGEST, **changed})
-
-
-@pytest.mark.parametrize(
-    "path", ["/runs/pendulum/model", "/with space/ü/模型", 'quo"te', "/a" * 2048]
-)
-def test_announcement_comes_back_as_it_was_sent(path: str) -> None:
-    sent = Announcement(Path(path), DIGEST)
-    assert Announcement.read(over_the_wire(String(data=sent.to_text())).data) == sent
-
-
-def test_announcement_may_have_other_keys_and_capitals() -> None:
-    text = announced(hash=DIGEST.upper(), mood=["good"])
-    assert Announcement.read(text) == Announcement(Path("/a/model"), DIGEST)
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("", "found '', expected JSON"),
-        ("garbage", "found 'garbage', expected JSON"),
-        ("{}", "path: found a NoneType, expected a path"),
-        ("[]", "found '[]', expected a JSON object"),
-        ("7", "expected a JSON object"),
-        ("null", "expected a JSON object"),
-        ("[" * 2000, "… (2000 characters), expected JSON"),
-        ('{"path":' * 2000, "(16000 characters), expected JSON"),
-        ("9" * 20_000, "expected JSON"),
-        (" " * (MAX_CHARACTERS + 1), f"expected at most {MAX_CHARACTERS} characters"),
-        ('{"path": "/\\ud800", "hash": "x"}', "path: found '/\\ud800', expected a path"),
-        (announced(path="/a\0b"), "path: found '/a\\x00b'"),
-        (announced(path=""), "path: found ''"),
-        (announced(path="/" * 5000), "… (5000 characters), expected a path of 1 to 4096"),
-        (announced(path=["/a"]), "path: found a list"),
-        (announced(hash=None), "hash: found a NoneType, expected the 64 hexadecimal digits"),
-        (announced(hash="x"), "hash: found 'x'"),
-        (announced(hash=DIGEST + "0"), "hash: found '0123"),
-        (announced(hash=DIGEST[1:]), "hash: found '1234"),
-        (announced(hash=DIGEST[:-1] + "\n"), "hash: found '0123"),
-        (announced(hash=int("1" * 64)), "hash: found a int"),
-    ],
-)
-def test_announcement_that_is_none_is_refused_in_few_words(text: str, found: str) -> None:
-    with pytest.raises(UserError) as caught:
-        Announcement.read(text)
-    assert found in str(caught.value)
-    assert 'announced as {"path": "/folder' in str(caught.value)
-    assert len(str(caught.value)) < 600
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-)
-
-
-@given(
-    st.text(st.characters(codec=None, exclude_categories=()))
-    | st.text('{}[]":,\\ud80 0apthsx')
-    | JSON.map(json.dumps)
-    | st.fixed_dictionaries({}, optional={"path": JSON, "hash": JSON | st.just(DIGEST)}).map(
-        json.dumps
-    )
-)
-def test_any_text_is_an_announcement_or_a_user_error(text: str) -> None:
-    try:
-        found = Announcement.read(text)
-    except UserError as error:
-        assert len(str(error)) < 1000
-        str(error).encode()  # it can be printed
-    else:
-        found.path.exists()  # the file system can be asked
-        assert found.digest == DIGEST

@@ -55,7 +55,9 @@ def test_name_version_and_license_agree(
 
 
 def test_license_text_is_there(manifest: ElementTree.Element) -> None:
-    license_file = ROOT / manifest.find("license").get("file")  # type: ignore[union-attr]
+    tag = manifest.find("license")
+    assert tag is not None
+    license_file = ROOT / tag.attrib["file"]
     content = license_file.read_text(encoding="utf-8")
     assert "Apache License" in content and "END OF TERMS AND CONDITIONS" in content
 

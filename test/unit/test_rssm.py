@@ -208,7 +208,7 @@ def test_filter_and_imagination_are_those_of_a_slow_literal_version(
                 disagreement[candidate, step] = np.std(drawn) * scale[0]
     assert_same_imagined(
         found,
-        Imagined(
+        (
             rewards,
             continues if settings.get("predict_continue") else None,
             disagreement if settings.get("disagreement_samples") else None,
@@ -312,7 +312,7 @@ def test_gradient_of_the_filter_is_that_of_autograd(path: str, activation: str) 
     model = rssm(path=path, activation=activation).double()
     drive, evidence = (torch.randn(6, 5, 9).double().requires_grad_() for _ in range(2))
     noise = torch.randn(6, 5, 4).double()
-    model._evidence = lambda observation: observation  # type: ignore[method-assign]
+    model._evidence = lambda observation: observation  # type: ignore
     fast = model._filter(drive, evidence, noise)
 
     belief = torch.zeros(5, model.belief_size).double()

@@ -13,20 +13,27 @@ import torch
 
 from planet_ros.bundle.runtime import load_bundle
 from planet_ros.config import Settings
-from planet_ros.control.agent import Agent
-from planet_ros.data import EpisodeBuilder, EpisodeStore
+from planet_ros.control.policy import PlanningPolicy
+from planet_ros.data import (
+    ActionPart,
+    Episode,
+    EpisodeBuilder,
+    EpisodeStore,
+    ObservationPart,
+    Signature,
+)
 from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
-from planet_ros.models import Shapes
+from planet_ros.training import memory
+from planet_ros.training.checkpoint import read_checkpoint
 from planet_ros.training.learner import Learner, _running_average
 from planet_ros.training.loop import train
 from planet_ros.training.memory import check_memory, text_of_bytes
 from planet_ros.training.run import RunFolder
-from planet_ros.training.session import shapes_of
+from planet_ros.training.session import Session
 from planet_ros.training.torch_model import TorchBeliefModel
 
 MakeSettings = Callable[..., Settings]
-ONE_ACTION = -np.ones(1, np.float32), np.ones(1, np.float32)
 
 RSSM: dict[str, Any] = {
     "world_model.kind": "rssm",
@@ -62,30 +69,33 @@ def test_environment_steps_and_decisions_are_told_apart(run: RunFolder) -> None:
     assert {"loss", "kl", "observation_loss", "reward_loss", "overshooting_kl"} <= set(fits[0])
 
 
-def test_belief_of_the_agent_is_the_one_the_learner_would_have(
+def saved_learner(run: RunFolder, settings: Settings) -> Learner:
+    """The learner as it was at the end of a run."""
+    checkpoint = read_checkpoint(run.checkpoint)
+    learner = Learner(settings, checkpoint.state.signature, run, environment=None)
+    learner.restore(checkpoint)
+    return learner
+
+
+def test_belief_of_the_policy_is_the_one_the_learner_would_have(
     run: RunFolder, tiny_settings: MakeSettings
 ) -> None:
-    bundle = load_bundle(run.bundle)
-    agent = Agent.of(bundle, seed=0)
-    settings = tiny_settings(run.path, {**RSSM, "training.resume": True})
-    learner = Learner(
-        settings,
-        Shapes(1, bundle.manifest.low, bundle.manifest.high),
-        run,
-        environment=None,
-        command_period_s=1.0,
-    )
-    belief = learner.averaged.initial_belief()
+    policy = PlanningPolicy.of(load_bundle(run.bundle), seed=0)
+    model = saved_learner(run, tiny_settings(run.path, RSSM)).averaged
+    belief, action = model.initial_belief(), policy.signature.middle.copy()
     rng = np.random.default_rng(0)
     for _ in range(10):
-        observation = rng.normal(size=1).astype(np.float32)
-        action = torch.from_numpy(agent.last_action)
-        agent.act(observation)
+        seen = rng.normal(size=1).astype(np.float32)
+        plan = policy.act({"observation": seen})
         with torch.no_grad():
-            belief = learner.averaged.observe(belief, action, torch.from_numpy(observation))
-    np.testing.assert_allclose(agent._belief, belief.numpy(), rtol=1e-4, atol=1e-5)
-    agent.reset()
-    np.testing.assert_array_equal(agent._belief, np.zeros(15))
+            belief = model.observe(
+                belief, torch.from_numpy(action), {"observation": torch.from_numpy(seen)}
+            )
+        action = plan.actions[0]
+        policy.took(action)
+    np.testing.assert_allclose(policy._belief, belief.numpy(), rtol=1e-4, atol=1e-5)
+    policy.reset()
+    np.testing.assert_array_equal(policy._belief, np.zeros(15))
 
 
 def test_resuming_continues_exactly(
@@ -106,15 +116,14 @@ def test_average_of_weights_acts_and_not_the_newest(
     run: RunFolder, tiny_settings: MakeSettings
 ) -> None:
     bundle = load_bundle(run.bundle)
-    settings = tiny_settings(run.path, {**RSSM, "training.resume": True})
-    shapes = Shapes(1, bundle.manifest.low, bundle.manifest.high)
-    learner = Learner(settings, shapes, run, environment=None, command_period_s=1.0)
+    settings = tiny_settings(run.path, RSSM)
+    learner = saved_learner(run, settings)
     belief = torch.randn(15)
     actions = torch.rand(3, settings.planner.horizon, 2) * 2 - 1
     with torch.no_grad():
-        averaged = learner.averaged.imagine(belief, actions)[0].numpy()
-        newest = learner.model.imagine(belief, actions)[0].numpy()
-    rewards = bundle.model.imagine(belief.numpy(), actions.numpy())[0]
+        averaged = learner.averaged.imagine(belief, actions).rewards.numpy()
+        newest = learner.model.imagine(belief, actions).rewards.numpy()
+    rewards = bundle.model.imagine(belief.numpy(), actions.numpy()).rewards
     np.testing.assert_allclose(rewards, averaged, rtol=1e-4, atol=1e-5)
     assert np.abs(rewards - newest).max() > 1e-3
 
@@ -149,19 +158,13 @@ def pixel_learner(
 ) -> Learner:
     settings = tiny_settings(folder, {**PIXELS, **(overrides or {})})
     environment = Environment(EnvironmentSpec.of(settings))
-    learner = Learner(
-        settings,
-        shapes_of(environment),
-        RunFolder.start(folder, resume=True),
-        environment=environment.spec,
-        command_period_s=1.0,
-    )
+    learner = Learner(settings, environment.signature, RunFolder(folder), environment=None)
     builder, rng = EpisodeBuilder(), np.random.default_rng(0)
     for seed in range(3):
         step, episode = environment.reset(seed), None
         builder.add(step)
         while episode is None:
-            step = environment.step(environment.random_action(rng))
+            step = environment.step(rng.uniform(-1, 1, 1))
             episode = builder.add(step)
         learner.add(episode)
     return learner
@@ -194,17 +197,16 @@ def test_planning_in_torch_is_planning_in_the_exported_graphs(
     rng = np.random.default_rng(0)
     episode = learner.store.episodes[0]
     for step in range(5):
-        images = {name: frames[step] for name, frames in episode.images.items()}
-        action, vector = episode.action[step], episode.observation[step]
-        expected = bundle.model.observe(belief, action, vector, images)
-        belief = torch_model.observe(belief, action, vector, images)
+        seen = {name: frames[step] for name, frames in episode.observation.items()}
+        expected = bundle.model.observe(belief, episode.action[step], seen)
+        belief = torch_model.observe(belief, episode.action[step], seen)
         np.testing.assert_allclose(belief, expected, atol=1e-5)
     actions = rng.uniform(-1, 1, (7, 4, 1)).astype(np.float32)
-    for one, other in zip(
-        torch_model.imagine(belief, actions), bundle.model.imagine(belief, actions), strict=True
-    ):
-        assert one.shape == other.shape == (7, 4)
-        np.testing.assert_allclose(one, other, atol=1e-5)
+    one, other = torch_model.imagine(belief, actions), bundle.model.imagine(belief, actions)
+    assert one.rewards.shape == other.rewards.shape == (7, 4)
+    np.testing.assert_allclose(one.rewards, other.rewards, atol=1e-5)
+    assert (one.continues is None) == (other.continues is None)
+    assert (one.disagreement is None) == (other.disagreement is None)
 
 
 def test_agent_acts_on_the_device_where_the_model_is_learned(
@@ -231,14 +233,165 @@ def test_episode_without_the_images_that_the_model_takes_is_refused(
     tmp_path: Path, tiny_settings: MakeSettings
 ) -> None:
     learner = pixel_learner(tmp_path / "run", tiny_settings)
-    blind = dataclasses.replace(learner.store.episodes[0], images={})
-    expected = r"images: \{\}, expected \{'image': \(2, 16, 1\)\} as the environment has it"
-    with pytest.raises(UserError, match=expected):
+    seeing = learner.store.episodes[0]
+    seen = {"observation": np.zeros((len(seeing) + 1, 2), np.float32)}
+    blind = dataclasses.replace(seeing, observation=seen)
+    expected = r"found no 'image', expected 'image' of uint8 \[2, 16, 1\]"
+    with pytest.raises(UserError, match=f"the new episode: {expected}"):
         learner.add(blind)
-    folder = RunFolder(tmp_path / "other")
-    EpisodeStore(folder.episodes).add(blind)
-    with pytest.raises(UserError, match=expected):
-        pixel_learner(folder.path, tiny_settings)
+    store = EpisodeStore(tmp_path / "episodes")
+    store.add(blind)
+    with pytest.raises(UserError, match=f"episodes: {expected}"):
+        Learner(learner.settings, learner.signature, learner.run, environment=None, store=store)
+
+
+# ── the errors in the manifest ───────────────────────────────────────────────────────────────
+
+
+class TestErrorsOnUnseen:
+    """Against a literal computation with the model as it was before the fit."""
+
+    HORIZON = 4
+
+    def literally(
+        self, learner: Learner, episode: Episode, starts: list[int]
+    ) -> tuple[float, float]:
+        model = learner.averaged
+        firsts, all_errors = [], []
+        for start in starts:
+            with torch.no_grad():
+                belief = model.initial_belief()
+                for index in range(start + 1):
+                    action = episode.action[index - 1] if index else learner.signature.middle.copy()
+                    seen = {
+                        name: torch.from_numpy(values[index])
+                        for name, values in episode.observation.items()
+                    }
+                    belief = model.observe(belief, torch.from_numpy(action), seen)
+                actions = episode.action[start : start + self.HORIZON]
+                rewards = model.imagine(belief, torch.from_numpy(actions)[None]).rewards[0]
+            for ahead in range(self.HORIZON):
+                error = float(rewards[ahead]) - episode.reward[start + ahead]
+                all_errors.append(error**2)
+                if ahead == 0:
+                    firsts.append(error**2)
+        return (
+            (sum(firsts) / len(firsts)) ** 0.5,
+            (sum(all_errors) / len(all_errors)) ** 0.5,
+        )
+
+    @pytest.fixture(params=[{}, RSSM], ids=["ensemble", "rssm"])
+    def learner(
+        self, request: pytest.FixtureRequest, tmp_path: Path, tiny_settings: MakeSettings
+    ) -> Learner:
+        overrides = {**request.param, "env_wrappers": [], "training.updates": 5}
+        signature = Signature(
+            (ObservationPart("observation", (2,)),), (ActionPart("push", -1.0, 3.0),), 0.1
+        )
+        settings = tiny_settings(tmp_path / "run", overrides)
+        learner = Learner(settings, signature, RunFolder(tmp_path / "run"), environment=None)
+        learner.add(self.episode(0, 30))
+        assert learner.fit().one_step_reward_error is None  # nothing was unseen
+        return learner
+
+    def episode(self, seed: int, length: int) -> Episode:
+        rng = np.random.default_rng(seed)
+        return Episode(
+            {"observation": rng.normal(size=(length + 1, 2)).astype(np.float32)},
+            rng.uniform(-1, 3, (length, 1)).astype(np.float32),
+            rng.normal(size=length),
+            False,
+            True,
+        )
+
+    def compare(self, learner: Learner, ongoing: Episode | None, starts: list[int]) -> None:
+        newest = ongoing or learner.store.episodes[-1]
+        one_step, horizon = self.literally(learner, newest, starts)
+        found = learner.fit(ongoing)
+        assert found.one_step_reward_error == pytest.approx(one_step, rel=1e-4)
+        assert found.horizon_reward_error == pytest.approx(horizon, rel=1e-4)
+
+    def test_of_a_whole_episode_are_from_all_over_it(self, learner: Learner) -> None:
+        learner.add(self.episode(1, 12))
+        self.compare(learner, None, list(range(9)))  # the last one sees steps 8 to 11
+
+    def test_of_the_newest_of_several_episodes_are_of_that_one(self, learner: Learner) -> None:
+        for seed in (1, 2):
+            learner.add(self.episode(seed, 8))
+        self.compare(learner, None, list(range(5)))
+
+    def test_within_an_episode_are_of_the_steps_since_the_last_fit(self, learner: Learner) -> None:
+        whole = self.episode(1, 20)
+        self.compare(learner, part(whole, 6), [0, 1, 2])
+        self.compare(learner, part(whole, 12), [6, 7, 8])
+        # Three steps are less than the horizon, and are counted with none of those after them.
+        nothing = learner.fit(part(whole, 15))
+        assert (nothing.one_step_reward_error, nothing.horizon_reward_error) == (None, None)
+        learner.add(part(whole, 19))
+        self.compare(learner, None, [15])
+        assert learner.fit().one_step_reward_error is None
+
+    def test_of_long_episodes_are_from_twenty_places(self, learner: Learner) -> None:
+        learner.add(self.episode(1, 99))
+        self.compare(learner, None, [round(5 * index - 0.5 + 1e-9) for index in range(20)])
+
+    def test_are_taken_on_where_a_run_is_continued(self, learner: Learner) -> None:
+        learner.save(metrics_bytes=0)
+        again = Learner(learner.settings, learner.signature, learner.run, environment=None)
+        again.restore(read_checkpoint(learner.run.checkpoint))
+        again.add(self.episode(1, 7))
+        self.compare(again, None, [0, 1, 2, 3])
+
+
+def part(episode: Episode, steps: int) -> Episode:
+    """Its first steps."""
+    return Episode(
+        {name: values[: steps + 1] for name, values in episode.observation.items()},
+        episode.action[:steps],
+        episode.reward[:steps],
+        False,
+        False,
+    )
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, UserError])
+def test_learner_is_what_it_was_whatever_stops_a_fit(
+    tmp_path: Path, tiny_settings: MakeSettings, error: type[BaseException]
+) -> None:
+    learners = [pixel_learner(tmp_path / name, tiny_settings) for name in ("one", "other")]
+    for learner in learners:
+        learner.fit()
+
+    def stop(done: int, total: int) -> None:
+        if done == 7:
+            raise error("stop")
+
+    before = read_saved(learners[0])
+    with pytest.raises(error, match="stop"):
+        learners[0].fit(progress=stop)
+    assert_same_saved(read_saved(learners[0]), before)
+    for learner in learners:
+        torch.manual_seed(3)
+        learner.fit()
+    assert_same_saved(read_saved(learners[0]), read_saved(learners[1]))
+
+
+def read_saved(learner: Learner) -> dict[str, Any]:
+    learner.save(metrics_bytes=0)
+    state, tensors = read_checkpoint(learner.run.checkpoint)
+    return {**state.model_dump(), **tensors}
+
+
+def assert_same_saved(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, other[name], err_msg=name)
+
+
+def seeing(*shape: int) -> Signature:
+    """One image is all there is to see, one number to be done."""
+    image = ObservationPart("image", shape, role="image", dtype="uint8")
+    return Signature((image,), (ActionPart("push", -1.0, 1.0),), 0.1)
 
 
 class TestMemory:
@@ -246,8 +399,7 @@ class TestMemory:
         return tiny_settings(tmp_path, {**PIXELS, "training.steps": 1_000_000, **values})
 
     def test_what_fits_passes(self, tiny_settings: MakeSettings, tmp_path: Path) -> None:
-        shapes = Shapes(0, *ONE_ACTION, {"image": (64, 64, 3)})
-        check_memory(self.settings(tiny_settings, tmp_path), shapes)
+        check_memory(self.settings(tiny_settings, tmp_path), seeing(64, 64, 3))
 
     def test_more_than_there_is_is_refused_with_the_figures(
         self, tiny_settings: MakeSettings, tmp_path: Path
@@ -257,11 +409,11 @@ class TestMemory:
             tmp_path,
             **{"data.capacity_steps": 1_000_000, "data.capacity_bytes": 10**13},
         )
-        shapes = Shapes(0, *ONE_ACTION, {"image": (2000, 3000, 3)})
         with pytest.raises(UserError) as caught:
-            check_memory(settings, shapes)
+            check_memory(settings, seeing(2000, 3000, 3))
         message = str(caught.value)
-        assert "data.capacity_bytes: 1000000 steps of 18 MB may take 10 TB" in message
+        # 10**13 bytes of episodes are no more steps than these.
+        assert "data.capacity_bytes: 555556 steps of 18 MB may take 10 TB" in message
         assert "are free" in message
 
     def test_capacity_bounds_what_is_asked_for(
@@ -272,12 +424,57 @@ class TestMemory:
             tmp_path,
             **{"data.capacity_steps": 1_000_000, "data.capacity_bytes": 10**9},
         )
-        check_memory(settings, Shapes(0, *ONE_ACTION, {"image": (480, 640, 3)}))
+        check_memory(settings, seeing(480, 640, 3))
 
     def test_batch_counts_too(self, tiny_settings: MakeSettings, tmp_path: Path) -> None:
         settings = self.settings(tiny_settings, tmp_path, **{"training.batch_size": 100_000})
         with pytest.raises(UserError, match=r"a batch .* training.batch_size \(100000\)"):
-            check_memory(settings, Shapes(0, *ONE_ACTION, {"image": (480, 640, 3)}))
+            check_memory(settings, seeing(480, 640, 3))
+
+    @pytest.mark.parametrize("short", [0, 1])
+    def test_every_byte_counts(
+        self,
+        tiny_settings: MakeSettings,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        short: int,
+    ) -> None:
+        settings = self.settings(
+            tiny_settings,
+            tmp_path,
+            **{
+                "data.capacity_steps": 1000,
+                "training.batch_size": 7,
+                "training.sequence_length": 9,
+            },
+        )
+        seen = (
+            ObservationPart("observation", (5,)),
+            ObservationPart("image", (4, 3, 2), role="image", dtype="uint8"),
+        )
+        signature = Signature(seen, (ActionPart("left", -1, 1), ActionPart("right", -1, 1)), 0.1)
+        numbers, pixels = 4 * (5 + 2), 4 * 3 * 2
+        episodes = 1000 * (numbers + 8 + pixels)
+        # Reward, continuation and mask beside them, in an array that may be moving to one twice
+        # as long.
+        replay = 1000 * (numbers + 3 * 4) * 3
+        # 8 bits, and in 32 bits what they become, what they are decoded to, and its gradient.
+        batch = 7 * (9 + 1) * pixels * (1 + 4 + 4 + 4)
+        monkeypatch.setattr(memory, "_free_bytes", lambda: episodes + replay + batch - short)
+        if not short:
+            check_memory(settings, signature)
+            return
+        with pytest.raises(UserError, match="1000 steps of 60 B"):
+            check_memory(settings, signature)
+
+    def test_session_that_will_not_fit_leaves_no_folder(
+        self, tiny_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(memory, "_free_bytes", lambda: 1000)
+        settings = self.settings(tiny_settings, tmp_path / "run")
+        with pytest.raises(UserError, match="of memory are free"):
+            Session(settings, seeing(8, 8, 1), environment=None, say=print)
+        assert not (tmp_path / "run").exists()
 
     @pytest.mark.parametrize(
         ("count", "text"), [(0, "0 B"), (999, "999 B"), (12_288, "12.3 kB"), (10**13, "10 TB")]

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from planet_ros.bundle.manifest import Evaluation
+from planet_ros.bundle.runtime import load_bundle
 from planet_ros.config import Settings
-from planet_ros.data import Step
+from planet_ros.data import ActionPart, EpisodeStore, ObservationPart, Signature, Step
 from planet_ros.errors import UserError
-from planet_ros.models import Shapes
 from planet_ros.training import loop
+from planet_ros.training import session as session_module
+from planet_ros.training.checkpoint import read_checkpoint
 from planet_ros.training.session import Session
 
-SHAPES = Shapes(2, np.float32([-1, 2]), np.float32([1, 5]))
+SIGNATURE = Signature(
+    (ObservationPart("observation", (2,)),),
+    (ActionPart("left", -1.0, 1.0), ActionPart("right", 2.0, 5.0)),
+    period_s=0.05,
+)
 LENGTH = 20
 MakeSettings = Callable[..., Settings]
 
 
 def make_session(settings: Settings, say: Callable[[str], None] = lambda line: None) -> Session:
-    return Session(settings, SHAPES, environment=None, command_period_s=0.05, say=say)
+    return Session(settings, SIGNATURE, environment=None, say=say)
+
+
+@pytest.fixture(autouse=True)
+def _every_episode_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However short the time since the last one was."""
+    monkeypatch.setattr(session_module, "COMMIT_AFTER_S", 0.0)
 
 
 def step_at(index: int, length: int = LENGTH, terminated: bool = False) -> Step:
@@ -31,7 +46,7 @@ def step_at(index: int, length: int = LENGTH, terminated: bool = False) -> Step:
     last = index == length
     return Step(
         index=index,
-        observation=np.float32([np.sin(index), np.cos(2 * index)]),
+        observation={"observation": np.float32([np.sin(index), np.cos(2 * index)])},
         action=np.float32([np.cos(index), 3 + np.sin(index)]) * (index > 0),
         reward=-0.5 * index,
         terminated=last and terminated,
@@ -67,9 +82,10 @@ def as_they_are(step: Step) -> Step:
 
 def over_a_topic(step: Step) -> Step:
     pytest.importorskip("std_msgs")
-    from planet_ros.ros.messages import read_step, step_message
+    from planet_ros.messages.steps import read_step, step_message
+    from planet_ros.ros.types import make
 
-    return read_step(step_message(step))
+    return read_step(step_message(make, step))
 
 
 @pytest.mark.parametrize(
@@ -86,9 +102,9 @@ def test_steps_from_elsewhere_give_the_run_that_the_loop_gives(
     made: list[dict[str, Any]] = []
 
     class Recording(Session):
-        def __init__(self, settings: Settings, shapes: Shapes, **rest: Any) -> None:
-            made.append({"shapes": shapes, **rest})
-            super().__init__(settings, shapes, **rest)
+        def __init__(self, settings: Settings, signature: Signature, **rest: Any) -> None:
+            made.append({"signature": signature, **rest})
+            super().__init__(settings, signature, **rest)
 
         def add(self, step: Step) -> bool:
             recorded.append(step)
@@ -152,9 +168,9 @@ def test_random_actions_fill_their_range(tmp_path: Path, tiny_settings: MakeSett
     session = make_session(tiny_settings(tmp_path / "run"))
     actions = np.array([session.random_action(0, index) for index in range(2000)])
     assert actions.dtype == np.float32
-    assert (actions >= SHAPES.low).all()
-    assert (actions <= SHAPES.high).all()
-    middle, width = (SHAPES.low + SHAPES.high) / 2, SHAPES.high - SHAPES.low
+    assert (actions >= SIGNATURE.low).all()
+    assert (actions <= SIGNATURE.high).all()
+    middle, width = (SIGNATURE.low + SIGNATURE.high) / 2, SIGNATURE.high - SIGNATURE.low
     np.testing.assert_allclose(actions.mean(axis=0), middle, atol=0.03 * width.max())
     np.testing.assert_allclose(actions.std(axis=0), width / np.sqrt(12), rtol=0.05)
 
@@ -228,6 +244,7 @@ def test_fit_in_the_middle_of_an_episode_learns_from_it_too(
     assert not session.random
     assert lengths(session) == []
     assert session.learner.fits == 1
+    session.finish()
     (fit,) = metrics(tmp_path / "run", "fit")
     assert fit["environment_steps"] == 10
     assert np.isfinite(fit["loss"])
@@ -248,7 +265,8 @@ def test_lost_step_cuts_the_episode(tmp_path: Path, tiny_settings: MakeSettings)
     first, second = session.learner.store.episodes
     assert (first.terminated, first.truncated) == (False, False)
     assert second.truncated
-    np.testing.assert_array_equal(second.observation[0], step_at(8).observation)
+    first_seen = {name: values[0] for name, values in second.observation.items()}
+    np.testing.assert_array_equal(first_seen["observation"], step_at(8).observation["observation"])
     np.testing.assert_array_equal(second.action[0], step_at(9).action)
     assert second.reward[0] == step_at(9).reward
 
@@ -280,6 +298,7 @@ def test_finished_run_is_cut_at_its_last_step(
     assert lengths(session) == [LENGTH] * whole + [rest] * (rest > 0)
     newest = session.learner.store.episodes[-1]
     assert (newest.terminated, newest.truncated) == (False, rest == 0)
+    session.finish()
     assert len(metrics(tmp_path / "run", "episode")) == len(lengths(session))
 
 
@@ -335,6 +354,7 @@ def test_episode_counts_as_random_if_it_began_so(
     session = make_session(tiny_settings(tmp_path / "run", overrides))
     for step in fitted_after(session, episodes(3)):  # in the middle of the second episode
         session.add(step)
+    session.finish()
     assert [record["random"] for record in metrics(tmp_path / "run", "episode")] == [
         True,
         True,
@@ -349,6 +369,7 @@ def test_random_episode_that_a_reset_cuts_counts_as_random(
     session = make_session(tiny_settings(tmp_path / "run", overrides))
     fitted_after(session, episodes(1))  # after 10 steps of the first episode
     session.add(step_at(0))
+    session.finish()
     assert [record["random"] for record in metrics(tmp_path / "run", "episode")] == [True]
 
 
@@ -375,22 +396,28 @@ def test_recent_evaluation_is_of_whole_episodes_with_planned_actions(
 
 
 @pytest.mark.parametrize(
-    ("field", "size", "reason"),
+    ("changes", "reason"),
     [
-        ("observation", 3, "found 3 numbers of observation, expected 2"),
-        ("observation", 0, "found 0 numbers of observation, expected 2"),
-        ("action", 1, "found 1 numbers of action, expected 2"),
+        (
+            {"observation": {"observation": np.zeros(3, np.float32)}},
+            r"step: found 'observation' of float32 \[3\], expected 'observation' of float32 \[2\]",
+        ),
+        ({"observation": {}}, "step: found no 'observation'"),
+        (
+            {"observation": {**step_at(3).observation, "camera": np.zeros((2, 2, 1), np.uint8)}},
+            "step: found 'camera' .* expected no 'camera'",
+        ),
+        ({"action": np.zeros(1, np.float32)}, "found 1 numbers of action, expected 2"),
     ],
 )
 def test_step_of_the_wrong_size_is_refused_and_leaves_no_trace(
-    tmp_path: Path, tiny_settings: MakeSettings, field: str, size: int, reason: str
+    tmp_path: Path, tiny_settings: MakeSettings, changes: dict[str, Any], reason: str
 ) -> None:
     session = make_session(tiny_settings(tmp_path / "run"))
     for index in range(3):
         session.add(step_at(index))
-    wrong = Step(**{**vars(step_at(3)), field: np.zeros(size, np.float32)})
     with pytest.raises(UserError, match=reason):
-        session.add(wrong)
+        session.add(replace(step_at(3), **changes))
     assert session.steps == 2
     session.add(step_at(3))
     assert (session.steps, session.missing_steps) == (3, 0)
@@ -400,3 +427,219 @@ def test_folder_that_holds_a_run_is_refused(tmp_path: Path, tiny_settings: MakeS
     make_session(tiny_settings(tmp_path / "run"))
     with pytest.raises(UserError, match="already holds a run"):
         make_session(tiny_settings(tmp_path / "run"))
+
+
+def test_folder_with_episodes_of_nobody_is_refused_and_left_as_it_is(
+    tmp_path: Path, tiny_settings: MakeSettings
+) -> None:
+    run = tmp_path / "run"
+    session = make_session(tiny_settings(run))
+    for step in episodes(1):
+        session.add(step)
+    (run / "settings.yaml").unlink()
+    before = contents(run)
+    for resume in (False, True):
+        with pytest.raises(UserError, match=r"found episodes, but no settings\.yaml; nothing"):
+            make_session(tiny_settings(run, {"training.resume": resume}))
+    assert contents(run) == before
+    shutil.rmtree(run / "episodes")
+    with pytest.raises(UserError, match=r"found a checkpoint, but no settings\.yaml"):
+        make_session(tiny_settings(run))
+
+
+def test_episodes_without_a_checkpoint_are_refused_and_left_as_they_are(
+    tmp_path: Path, tiny_settings: MakeSettings
+) -> None:
+    run = tmp_path / "run"
+    session = make_session(tiny_settings(run))
+    for step in episodes(1):
+        session.add(step)
+    shutil.rmtree(run / "checkpoint")
+    before = contents(run)
+    with pytest.raises(UserError, match="found episodes, but no checkpoint"):
+        make_session(tiny_settings(run, {"training.resume": True}))
+    assert contents(run) == before
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+# ── what is saved, and when ──────────────────────────────────────────────────────────────────
+
+
+class Commits:
+    """Counts the checkpoints that a session writes."""
+
+    def __init__(self, run: Path) -> None:
+        self._file = run / "checkpoint" / "state.json"
+        self._seen = self._inode()
+
+    def _inode(self) -> int:
+        return self._file.stat().st_ino
+
+    def new(self) -> bool:
+        before, self._seen = self._seen, self._inode()
+        return before != self._seen
+
+
+def test_fresh_run_is_saved_at_once(tmp_path: Path, tiny_settings: MakeSettings) -> None:
+    make_session(tiny_settings(tmp_path / "run"))
+    state = read_checkpoint(tmp_path / "run" / "checkpoint").state
+    assert (state.episodes, state.fits, state.metrics_bytes) == (0, 0, 0)
+    assert state.signature == SIGNATURE
+
+
+def test_short_episodes_are_saved_together_now_and_then(
+    tmp_path: Path, tiny_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "COMMIT_AFTER_S", 1000.0)
+    session = make_session(tiny_settings(tmp_path / "run"))
+    commits = Commits(tmp_path / "run")
+    for step in episodes(4, length=5):
+        session.add(step)
+    assert not commits.new()
+    assert not (tmp_path / "run" / "episodes").exists()
+    assert session.recent_evaluation() is None
+    monkeypatch.setattr(session_module, "COMMIT_AFTER_S", 0.0)
+    for step in episodes(1, length=5):
+        assert not commits.new()
+        session.add(step)
+    assert commits.new()
+    assert len(EpisodeStore(tmp_path / "run" / "episodes").episodes) == 5
+    assert len(metrics(tmp_path / "run", "episode")) == 5
+
+
+def test_fit_between_episodes_is_saved_and_one_within_waits_for_the_end(
+    tmp_path: Path, tiny_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "COMMIT_AFTER_S", 1000.0)
+    overrides = {"training.update_every_steps": 15, "training.random_steps": 15}
+    session = make_session(tiny_settings(tmp_path / "run", overrides))
+    commits = Commits(tmp_path / "run")
+    saved = []
+    for step in episodes(6):
+        if session.add(step):
+            session.fit()
+        if commits.new():
+            saved.append(session.steps)
+    # Fits are due every 15 steps; at 60 no episode is under way. At the other ends of an episode
+    # something was learned in the middle of it.
+    assert saved == [20, 40, 60, 80, 100, 120]
+
+
+def test_stopped_in_the_middle_saves_the_fits_of_the_episode_too(
+    tmp_path: Path, tiny_settings: MakeSettings
+) -> None:
+    overrides = {"training.update_every_steps": 10, "training.random_steps": 10}
+    session = make_session(tiny_settings(tmp_path / "run", overrides))
+    fitted_after(session, episodes(1))
+    assert metrics(tmp_path / "run", "fit") == []
+    session.finish()
+    assert len(metrics(tmp_path / "run", "fit")) == 1
+    assert read_checkpoint(tmp_path / "run" / "checkpoint").state.fits == 1
+
+
+def resumed(folder: Path, tiny_settings: MakeSettings) -> Session:
+    return make_session(tiny_settings(folder, {"training.resume": True}))
+
+
+def test_resumed_run_forgets_what_came_after_the_last_commit(
+    tmp_path: Path, tiny_settings: MakeSettings
+) -> None:
+    run = tmp_path / "run"
+    session = make_session(tiny_settings(run))
+    for step in episodes(2):
+        session.add(step)
+    shutil.copytree(run / "checkpoint", tmp_path / "earlier")
+    before = contents(run)
+    for step in episodes(1):
+        session.add(step)
+    shutil.rmtree(run / "checkpoint")
+    shutil.copytree(tmp_path / "earlier", run / "checkpoint")
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "episode", "epi')
+    for name in (".checkpoint.x1", ".model.x1"):
+        (run / name).mkdir()
+        (run / name / "half").write_text("")
+    (run / "episodes" / ".episode-000002.npz.x1").write_text("")
+    (run / ".settings.yaml.x1").write_text("")
+    again = resumed(run, tiny_settings)
+    after = contents(run)
+    for name in (
+        "settings.yaml",
+        *(f"checkpoint/{file}" for file in ("state.json", "tensors.npz")),
+    ):
+        del before[name], after[name]
+    assert {name: content for name, (content, _) in after.items()} == {
+        name: content for name, (content, _) in before.items()
+    }
+    assert not [path for path in run.rglob("*") if path.name.startswith(".")]
+    assert (again.steps, again.learner.episodes, again.learner.decisions) == (40, 2, 40)
+
+
+@pytest.mark.parametrize(("content", "left"), [("", 0), ('{"a": 1}\n{"b"', 1)])
+def test_metrics_that_lost_their_end_go_on_in_a_new_line(
+    tmp_path: Path, tiny_settings: MakeSettings, content: str, left: int
+) -> None:
+    run = tmp_path / "run"
+    session = make_session(tiny_settings(run))
+    for step in episodes(2):
+        session.add(step)
+    (run / "metrics.jsonl").write_text(content)
+    again = resumed(run, tiny_settings)
+    for step in episodes(1, length=5):
+        again.add(step)
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    assert len([json.loads(line) for line in lines]) == left + 1
+
+
+def test_run_that_is_evaluated_knows_it_until_it_learns_more(
+    tmp_path: Path, tiny_settings: MakeSettings
+) -> None:
+    run = tmp_path / "run"
+    overrides = {"training.steps": 60, "training.random_steps": 20}
+    session = make_session(tiny_settings(run, overrides))
+    fitted_after(session, episodes(3), fits=3)
+    assert session.finished
+    assert not session.evaluated
+    session.finish(Evaluation(source="here", mean_return=-1.0, worst_return=-2.0, episodes=3))
+    assert session.evaluated
+    again = make_session(tiny_settings(run, {**overrides, "training.resume": True}))
+    assert again.finished
+    assert again.evaluated
+    assert again.learner.export().manifest.evaluation.mean_return == -1.0
+    bundle = again.finish()
+    assert bundle is not None
+    assert bundle.manifest.evaluation.source == "here"
+    assert len(metrics(run, "evaluation")) == 1
+    more = make_session(
+        tiny_settings(run, {**overrides, "training.resume": True, "training.steps": 80})
+    )
+    assert more.evaluated
+    fitted_after(more, episodes(1), fits=4)
+    assert not more.evaluated
+    assert load_bundle(run / "model").manifest.evaluation.mean_return is None
+
+
+def test_full_disk_is_an_error_for_people_and_the_last_commit_counts(
+    tmp_path: Path, tiny_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    session = make_session(tiny_settings(run))
+    for step in episodes(1):
+        session.add(step)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("planet_ros.files.os.fsync", full)
+        with pytest.raises(UserError, match=r"run: cannot be written: .*No space.*--resume"):
+            for step in episodes(1):
+                session.add(step)
+    assert resumed(run, tiny_settings).steps == 20

@@ -12,18 +12,22 @@ import numpy as np
 import pytest
 import tiny_environments
 import torch
-from PIL import Image
+from numpy.typing import NDArray
 
 from planet_ros.bundle import export as bundle_export
 from planet_ros.bundle.runtime import load_bundle
+from planet_ros.cli.main import main
 from planet_ros.config import Settings, load_settings
-from planet_ros.data import EpisodeStore
+from planet_ros.data import Episode, EpisodeStore, Signature, Step
 from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
-from planet_ros.models import Ensemble, Shapes
+from planet_ros.models import Ensemble
+from planet_ros.report.dream_pictures import draw
+from planet_ros.report.dreams import dream_of
 from planet_ros.training.checkpoint import (
+    STATE_FILE,
     TENSORS_FILE,
-    load_checkpoint,
+    load_tensors,
     read_checkpoint,
     save_checkpoint,
 )
@@ -45,6 +49,18 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+def everything(folder: Path) -> dict[str, tuple[bytes, int, int]]:
+    """Every file and folder, with what it holds, when it was changed, and which one it is."""
+    return {
+        str(path): (
+            path.read_bytes() if path.is_file() else b"",
+            path.stat().st_mtime_ns,
+            path.stat().st_ino,
+        )
+        for path in (folder, *folder.rglob("*"))
+    }
+
+
 def records(run: Path, kind: str) -> list[dict[str, Any]]:
     """The run's metrics of a kind, without what the clock says."""
     found = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -60,8 +76,13 @@ def assert_same_episodes(one: Path, other: Path) -> None:
     )
     assert len(first) == len(second) > 0
     for left, right in zip(first, second, strict=True):
-        for name in ("observation", "action", "reward"):
+        for name in ("action", "reward"):
             np.testing.assert_array_equal(getattr(left, name), getattr(right, name))
+        np.testing.assert_array_equal(position(left), position(right))
+
+
+def position(seen: Step | Episode) -> NDArray[np.float32]:
+    return seen.observation["observation"]
 
 
 def random_returns(seeds: range) -> list[float]:
@@ -71,7 +92,7 @@ def random_returns(seeds: range) -> list[float]:
     for seed in seeds:
         step, total = environment.reset(seed=seed), 0.0
         while not step.last:
-            step = environment.step(environment.random_action(rng))
+            step = environment.step(rng.uniform(-1, 1, 2))
             total += step.reward
         returns.append(total)
     return returns
@@ -95,9 +116,7 @@ def test_learns_what_random_play_never_reaches(tmp_path: Path, tiny_settings: Ti
     environment = Environment(environment_of(bundle))
     seeds = range(5000, 5010)  # training has seen 0 to 7
     learned = evaluate(bundle, environment, episodes=10, seed=5000).returns
-    best = [
-        tiny_environments.best_return(environment.reset(seed=seed).observation) for seed in seeds
-    ]
+    best = [tiny_environments.best_return(position(environment.reset(seed=seed))) for seed in seeds]
     # Even the worst episode comes near the best that is possible from its start: it loses less than
     # a twelfth of what random play loses on average.
     random = random_returns(seeds)
@@ -127,20 +146,15 @@ class TestRecords:
         assert fits[0]["one_step_reward_error"] is None  # nothing was unseen before the first
         assert all(record["one_step_reward_error"] > 0 for record in fits[1:])
 
-    def test_learning_curves_are_a_picture(self, tiny_run: Path) -> None:
-        with Image.open(tiny_run / "learning_curves.png") as picture:
-            assert picture.size == (1500, 400)
-            assert len(picture.convert("RGB").getcolors(100_000)) > 10
-
     def test_manifest_tells_environment_experience_and_worth(self, tiny_run: Path) -> None:
         manifest = load_bundle(tiny_run / "model").manifest
         assert manifest.environment is not None
         assert manifest.environment.id == POINT_MASS.id
         assert manifest.environment.modules == ["tiny_environments"]
         assert (manifest.environment_steps, manifest.episodes, manifest.seed) == (120, 6, 0)
-        assert manifest.control_period_s == pytest.approx(1 / 25)
-        np.testing.assert_array_equal(manifest.low, [-1, -1])
-        np.testing.assert_array_equal(manifest.high, [1, 1])
+        assert manifest.signature.period_s == pytest.approx(1 / 25)
+        np.testing.assert_array_equal(manifest.signature.low, [-1, -1])
+        np.testing.assert_array_equal(manifest.signature.high, [1, 1])
 
     def test_evaluation_in_the_manifest_is_of_held_out_starts(self, tiny_run: Path) -> None:
         bundle = load_bundle(tiny_run / "model")
@@ -155,13 +169,13 @@ class TestRecords:
     def test_starts_of_training_count_up_from_the_seed(self, tiny_run: Path) -> None:
         environment = Environment(POINT_MASS)
         for index, episode in enumerate(EpisodeStore(tiny_run / "episodes").episodes):
-            start = environment.reset(seed=index).observation
-            np.testing.assert_array_equal(episode.observation[0], start)
+            start = position(environment.reset(seed=index))
+            np.testing.assert_array_equal(position(episode)[0], start)
 
     def test_bundle_holds_the_averaged_weights_of_the_checkpoint(self, tiny_run: Path) -> None:
         settings = load_settings(tiny_run / "settings.yaml")
         bundle = load_bundle(tiny_run / "model")
-        model = Ensemble(Shapes(2, bundle.manifest.low, bundle.manifest.high), settings.world_model)
+        model = Ensemble(bundle.manifest.signature, settings.world_model)
         _, tensors = read_checkpoint(tiny_run / "checkpoint")
         model.load_state_dict(
             {
@@ -172,9 +186,9 @@ class TestRecords:
         )
         belief = np.float32([0.3, -0.8])
         actions = np.random.default_rng(0).uniform(-1, 1, (9, 4, 2)).astype(np.float32)
-        found = bundle.model.imagine(belief, actions)[0]
+        found = bundle.model.imagine(belief, actions).rewards
         with torch.no_grad():
-            expected = model.imagine(torch.from_numpy(belief), torch.from_numpy(actions))[0]
+            expected = model.imagine(torch.from_numpy(belief), torch.from_numpy(actions)).rewards
         np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
@@ -194,7 +208,7 @@ class TestReproducibility:
         one = EpisodeStore(tiny_run / "episodes").episodes
         other = EpisodeStore(tmp_path / "run" / "episodes").episodes
         # Episode 0 of seed 1 starts where episode 1 of seed 0 does; the actions differ.
-        np.testing.assert_array_equal(other[0].observation[0], one[1].observation[0])
+        np.testing.assert_array_equal(position(other[0])[0], position(one[1])[0])
         for left in one:
             for right in other:
                 assert not np.array_equal(left.action, right.action)
@@ -262,9 +276,8 @@ class TestInterruption:
         assert [len(episode) for episode in episodes] == [20, 20, 20, 20, 7]
         assert not episodes[-1].terminated
         assert not episodes[-1].truncated
-        assert read_checkpoint(folder / "checkpoint")[0]["environment_steps"] == 87
+        assert read_checkpoint(folder / "checkpoint").state.environment_steps == 87
         assert len(records(folder, "episode")) == 5
-        assert (folder / "learning_curves.png").exists()
 
         train(tiny_settings(folder, {"training.resume": True}))
         store = EpisodeStore(folder / "episodes")
@@ -302,6 +315,11 @@ class TestInterruption:
                 train(tiny_settings(folder))
         assert EpisodeStore(folder / "episodes").steps == 80
         load_bundle(folder / "model")
+        # The weights are those of the first fit, which the run saw the end of.
+        whole = tmp_path / "whole"
+        train(tiny_settings(whole, {"training.steps": 60}))
+        assert_same_tensors(folder, whole)
+        assert len(records(folder, "fit")) == 1
         train(tiny_settings(folder, {"training.resume": True}))
         assert EpisodeStore(folder / "episodes").steps == 120
 
@@ -424,7 +442,9 @@ class TestCheckpoint:
         with pytest.raises(UserError, match="checkpoint: not a whole checkpoint"):
             read_checkpoint(tmp_path / "checkpoint")
 
-    def test_restores_model_optimizer_and_random_numbers(self, tmp_path: Path) -> None:
+    def test_restores_model_optimizer_and_random_numbers(
+        self, tiny_run: Path, tmp_path: Path
+    ) -> None:
         def pair() -> tuple[torch.nn.Linear, torch.optim.AdamW]:
             model = torch.nn.Linear(3, 2)
             return model, torch.optim.AdamW(model.parameters(), lr=0.1)
@@ -439,13 +459,130 @@ class TestCheckpoint:
         model, optimizer = pair()
         for _ in range(3):
             learn(model, optimizer)
-        save_checkpoint(tmp_path / "c", {"model": model}, optimizer, {"steps": 3})
+        state = read_checkpoint(tiny_run / "checkpoint").state
+        save_checkpoint(tmp_path / "c", {"model": model}, optimizer, state)
         expected = [learn(model, optimizer) for _ in range(3)]
         other_model, other_optimizer = pair()
-        assert load_checkpoint(tmp_path / "c", {"model": other_model}, other_optimizer) == {
-            "steps": 3
-        }
+        saved = read_checkpoint(tmp_path / "c")
+        names = {"tensors": state.tensors}
+        assert saved.state.model_copy(update=names) == state
+        load_tensors(tmp_path / "c", saved.tensors, {"model": other_model}, other_optimizer)
         assert [learn(other_model, other_optimizer) for _ in range(3)] == expected
+
+    def damaged(self, tiny_run: Path, tmp_path: Path, tiny_settings: TinySettings) -> Any:
+        """A copy of a run, and what continues it and what reads it."""
+        run = tmp_path / "run"
+        shutil.copytree(tiny_run, run)
+        settings = tiny_settings(run, {"training.resume": True})
+        return run, (lambda: train(settings), lambda: export_checkpoint(run, tmp_path / "m", {}))
+
+    @pytest.mark.parametrize(
+        ("change", "expected"),
+        [
+            (lambda state: {}, r"state\.json: not the state of a run: version: |signature: Field"),
+            (lambda state: [], "not the state of a run: all of it: Input should be an object"),
+            (lambda state: {**state, "episodes": "six"}, "episodes: Input should be a valid int"),
+            (lambda state: {**state, "fits": -1}, "fits: Input should be greater than or equal"),
+            (lambda state: {**state, "fits": 1.5}, "fits: Input should be a valid int"),
+            (lambda state: {**state, "version": 3}, "version: Input should be 2"),
+            (lambda state: {**state, "sampling": {}}, r"state\.json: sampling"),
+            (
+                lambda state: {**state, "sampling": {**state["sampling"], "state": {"state": "x"}}},
+                r"state\.json: sampling",
+            ),
+            (
+                lambda state: {**state, "signature": {**state["signature"], "action": []}},
+                "signature: .*found 0 actions",
+            ),
+            (
+                lambda state: {name: state[name] for name in state if name != "signature"},
+                r"checkpoint of an older version of planet_ros, without a signature",
+            ),
+        ],
+    )
+    def test_state_that_is_damaged_is_an_error_for_people_and_changes_nothing(
+        self,
+        tiny_run: Path,
+        tmp_path: Path,
+        tiny_settings: TinySettings,
+        change: Callable[[Any], Any],
+        expected: str,
+    ) -> None:
+        run, users = self.damaged(tiny_run, tmp_path, tiny_settings)
+        file = run / "checkpoint" / STATE_FILE
+        file.write_text(json.dumps(change(json.loads(file.read_text()))))
+        before = everything(run)
+        for use in users:
+            with pytest.raises(UserError, match=expected):
+                use()
+        assert everything(run) == before
+
+    @pytest.mark.parametrize("name", ["model/biases.0", "optimizer/0/step", "random/torch"])
+    def test_tensor_that_is_missing_is_named(
+        self, tiny_run: Path, tmp_path: Path, tiny_settings: TinySettings, name: str
+    ) -> None:
+        run, users = self.damaged(tiny_run, tmp_path, tiny_settings)
+        file = run / "checkpoint" / TENSORS_FILE
+        with np.load(file) as content:
+            tensors = {one: content[one] for one in content.files if one != name}
+        np.savez(file, **tensors)
+        for use in users:
+            with pytest.raises(UserError, match=rf"not a whole checkpoint: .*{name}"):
+                use()
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("model/biases.0", np.zeros(7)),
+            ("optimizer/1/exp_avg", np.zeros(7)),
+            ("random/torch", np.zeros(7)),
+            ("random/torch", np.zeros(7, np.uint8)),
+            ("model/biases.0", np.array(["text"])),
+        ],
+    )
+    def test_tensor_of_another_kind_is_refused(
+        self,
+        tiny_run: Path,
+        tmp_path: Path,
+        tiny_settings: TinySettings,
+        name: str,
+        value: NDArray[Any],
+    ) -> None:
+        run, users = self.damaged(tiny_run, tmp_path, tiny_settings)
+        file = run / "checkpoint" / TENSORS_FILE
+        with np.load(file) as content:
+            tensors = {one: content[one] for one in content.files}
+        np.savez(file, **{**tensors, name: value})
+        for use in users:
+            with pytest.raises(UserError, match="other world_model settings or another env"):
+                use()
+
+    def test_state_names_all_that_a_run_was(self, tiny_run: Path) -> None:
+        state = read_checkpoint(tiny_run / "checkpoint").state
+        assert isinstance(state.signature, Signature)
+        assert (state.environment_steps, state.decisions, state.episodes) == (120, 120, 6)
+        assert (state.fits, state.judged_steps) == (4, 120)
+        assert state.metrics_bytes == (tiny_run / "metrics.jsonl").stat().st_size
+        last = records(tiny_run, "fit")[-1]
+        assert state.one_step_reward_error == last["one_step_reward_error"]
+        assert state.horizon_reward_error == last["horizon_reward_error"]
+        assert state.evaluation is not None
+        (evaluation,) = records(tiny_run, "evaluation")
+        assert state.evaluation.mean_return == evaluation["mean_return"]
+
+    def test_finished_run_that_is_resumed_stays_as_it_is(
+        self, tiny_run: Path, tmp_path: Path, tiny_settings: TinySettings
+    ) -> None:
+        run = tmp_path / "run"
+        shutil.copytree(tiny_run, run)
+        before = load_bundle(run / "model").manifest
+        train(tiny_settings(run, {"training.resume": True, "training.evaluation_episodes": 2}))
+        for kind in ("episode", "fit", "evaluation"):
+            assert records(run, kind) == records(tiny_run, kind)
+        assert_same_tensors(run, tiny_run)
+        after = load_bundle(run / "model").manifest
+        assert after.evaluation == before.evaluation
+        assert after.evaluation.one_step_reward_error is not None
 
 
 class TestUpdates:
@@ -500,7 +637,8 @@ class TestUpdates:
         for episode in episodes:
             for step in range(len(episode)):
                 actions = np.tile(episode.action[step], (1, 4, 1))
-                continues = bundle.model.imagine(episode.observation[step], actions)[1]
+                continues = bundle.model.imagine(position(episode)[step], actions).continues
+                assert continues is not None
                 terminal = episode.terminated and step == len(episode) - 1
                 chances[terminal].append(float(continues[0, 0]))
         assert len(chances[True]) > 10
@@ -519,8 +657,8 @@ class TestExportOfACheckpoint:
         belief = np.float32([0.3, -0.8])
         actions = np.random.default_rng(0).uniform(-1, 1, (9, 4, 2)).astype(np.float32)
         np.testing.assert_allclose(
-            bundle.model.imagine(belief, actions[:, :2])[0],
-            learned.model.imagine(belief, actions)[0][:, :2],
+            bundle.model.imagine(belief, actions[:, :2]).rewards,
+            learned.model.imagine(belief, actions).rewards[:, :2],
             rtol=1e-5,
         )
         assert bundle.manifest.horizon == 2
@@ -536,6 +674,29 @@ class TestExportOfACheckpoint:
         assert bundle.manifest.evaluation.mean_return == learned.evaluation.mean_return
         assert bundle.manifest.evaluation.worst_return == learned.evaluation.worst_return
 
+    @pytest.mark.parametrize("overrides", [{}, {"data.capacity_steps": 20}])
+    def test_run_is_left_as_it_is_whoever_reads_it(
+        self, tiny_run: Path, tmp_path: Path, overrides: dict[str, Any]
+    ) -> None:
+        before = everything(tiny_run)
+        bundle = export_checkpoint(tiny_run, tmp_path / "model", overrides)
+        draw(dream_of(tiny_run), tmp_path / "dreams")
+        evaluate(load_bundle(tiny_run / "model"), Environment(POINT_MASS), episodes=1, seed=0)
+        for command in ("export", "imagine", "evaluate", "info"):
+            arguments = {
+                "export": ["--run", str(tiny_run), "--output", str(tmp_path / "again")],
+                "imagine": ["--run", str(tiny_run), "--output", str(tmp_path / "drawn")],
+                "evaluate": [
+                    *("--model", str(tiny_run / "model")),
+                    *("--episodes", "1", "--gif", str(tmp_path / "one.gif")),
+                ],
+                "info": [str(tiny_run / "model")],
+            }[command]
+            settings = [f"--set={name}={value}" for name, value in overrides.items()]
+            assert main([command, *arguments, *(settings if command == "export" else [])]) == 0
+        assert bundle.manifest.episodes == 6
+        assert everything(tiny_run) == before
+
     def test_folder_without_a_checkpoint_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="holds no checkpoint"):
             export_checkpoint(tmp_path, tmp_path / "model", {})
@@ -547,7 +708,5 @@ class TestExportOfACheckpoint:
 
 def test_metrics_skip_a_line_that_was_cut_short(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    run.log({"kind": "fit", "loss": 1.0})
-    with run.metrics_file.open("a") as file:
-        file.write('{"kind": "fit", "lo')
+    run.metrics_file.write_text('{"kind": "fit", "loss": 1.0}\n{"kind": "fit", "lo')
     assert run.metrics() == [{"kind": "fit", "loss": 1.0}]

@@ -48,6 +48,7 @@ def plainly_encoded(model: ConvolutionalEncoder, images: Tensor) -> Tensor:
     """(N, 64, 64, C) → (N, 1024), all frames at once and channels first."""
     hidden = images.permute(0, 3, 1, 2).contiguous()
     for layer in model._layers:
+        assert isinstance(layer, nn.Conv2d)
         hidden = F.relu(F.conv2d(hidden, layer.weight, layer.bias, stride=2))
     return hidden.flatten(1)
 
@@ -56,7 +57,9 @@ def plainly_decoded(model: ConvolutionalDecoder, features: Tensor) -> Tensor:
     """(N, F) → (N, 64, 64, C), each layer by itself."""
     hidden = (features @ model._dense.weight + model._dense.bias)[:, :, None, None]
     *layers, last = (model._first, *model._layers)
+    assert isinstance(last, nn.ConvTranspose2d)
     for layer in layers:
+        assert isinstance(layer, nn.ConvTranspose2d)
         hidden = F.relu(F.conv_transpose2d(hidden, layer.weight, layer.bias, stride=2))
     images = F.conv_transpose2d(hidden, last.weight, last.bias, stride=2)
     return images.permute(0, 2, 3, 1)
@@ -99,7 +102,7 @@ class TestEncoder:
         )
 
     def test_has_the_layers_of_the_paper(self) -> None:
-        shapes = [tuple(layer.weight.shape) for layer in encoder()._layers]
+        shapes = [tuple(w.shape) for w in encoder()._layers.parameters() if w.dim() > 1]
         assert shapes == [(32, 3, 4, 4), (64, 32, 4, 4), (128, 64, 4, 4), (256, 128, 4, 4)]
 
     @pytest.mark.parametrize("leading", [(), (1,), (2, 5)])
@@ -214,9 +217,12 @@ class TestError:
         features = torch.randn(count, FEATURES, requires_grad=True)
         images, weight = torch.randn(count, 64, 64, 3), torch.ones(count)
         kept: list[int] = []
-        with torch.autograd.graph.saved_tensors_hooks(
-            lambda tensor: kept.append(tensor.numel()) or tensor, lambda tensor: tensor
-        ):
+
+        def keep(tensor: Tensor) -> Tensor:
+            kept.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             model.error(features, images, weight)
         first_output = count * 5 * 5 * 128
         assert max(kept) <= max(first_output, model._first.weight.numel())

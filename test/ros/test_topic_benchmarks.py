@@ -1,0 +1,46 @@
+"""The benchmarks with nodes run, with their smallest arguments."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
+
+
+def result_of(name: str, root: Path, *arguments: object) -> dict[str, Any]:
+    """The JSON object on the last line that a benchmark prints."""
+    command = [sys.executable, str(root / "benchmarks" / f"{name}.py"), *map(str, arguments)]
+    path = os.pathsep.join([str(root), str(root / "test")])
+    ran = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=root,  # from where its nodes find this checkout too
+        env={**os.environ, "PYTHONPATH": path},
+        timeout=240,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    result: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return result
+
+
+def test_a_controller_keeps_its_rate(root: Path, tiny_bundle: str) -> None:
+    result = result_of(
+        "control_rate", root, "--model", tiny_bundle, "--seconds", 2, "--warm-up", 1, "--rate", 20
+    )
+    assert 10 < result["rate_hz"] < 30
+    assert result["commands"] > 10
+    assert not result["torch_mapped"]
+
+
+def test_topics_cost_nothing(root: Path, tiny_bundle: str) -> None:
+    result = result_of("over_topics", root, "--model", tiny_bundle, "--episodes", 2)
+    assert result["returns_over_topics"] == result["returns_in_process"]

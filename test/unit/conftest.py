@@ -1,0 +1,72 @@
+"""What tests of the command line, and of predictions, have in common."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def same_signal_handler() -> Iterator[None]:
+    """Commands take over SIGTERM; the tests keep theirs."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture
+def fails(same_signal_handler: None, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """``fails("train", …)``: run a command that must end with code 2, and give its message."""
+
+    from planet_ros.cli.main import main
+
+    def run(*arguments: object) -> str:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as exit_:  # argparse's own
+            code = exit_.code
+        output = capsys.readouterr()
+        assert code == 2, output.err
+        assert "Traceback" not in output.err
+        return output.err
+
+    return run
+
+
+@pytest.fixture
+def prints(same_signal_handler: None, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """``prints("info", …)``: run a command that must succeed, and give its standard output."""
+
+    from planet_ros.cli.main import main
+
+    def run(*arguments: object) -> str:
+        assert main([str(argument) for argument in arguments]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def picture_run(
+    tmp_path_factory: pytest.TempPathFactory, tiny_settings: Callable[..., Any]
+) -> Path:
+    """Folder of a finished run on the position and a picture; tests must leave it as it is."""
+    from planet_ros.training.loop import train
+
+    folder = tmp_path_factory.mktemp("picture") / "run"
+    values = {
+        "env_id": "PlanetRosTest/PictureAndPosition-v0",
+        "world_model.kind": "rssm",
+        "rssm.deterministic_size": 16,
+        "rssm.stochastic_size": 4,
+        "rssm.hidden_size": 16,
+        "rssm.image_hidden_size": 16,
+        "rssm.disagreement_samples": 3,
+        "training.sequence_length": 10,
+    }
+    train(tiny_settings(folder, values))
+    return folder
