@@ -643,3 +643,53 @@ def test_full_disk_is_an_error_for_people_and_the_last_commit_counts(
             for step in episodes(1):
                 session.add(step)
     assert resumed(run, tiny_settings).steps == 20
+
+
+# ── what is learned from ─────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("kind", "starts"),
+    [
+        # The loss reads one step of four: any step can be that one.
+        ("ensemble", LENGTH),
+        # The loss reads all of them, so that a sequence has to be whole.
+        ("rssm", LENGTH - 3),
+    ],
+)
+def test_model_learns_from_terminal_steps_as_often_as_they_happen(
+    tmp_path: Path,
+    tiny_settings: MakeSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    starts: int,
+) -> None:
+    settings = tiny_settings(
+        tmp_path / "run",
+        {
+            "world_model.kind": kind,
+            "world_model.predict_continue": True,
+            "training.sequence_length": 4,
+            "training.updates": 40,
+            "training.steps": 1000,
+        },
+    )
+    session = make_session(settings)
+    terminal, masks = [], []
+    loss = session.learner.model.loss
+
+    def recording(batch: Any, loss_steps: int) -> Any:
+        terminal.append(1 - batch.continues.flatten(0, -2))
+        masks.append(batch.mask.flatten(0, -2))
+        return loss(batch, loss_steps)
+
+    monkeypatch.setattr(session.learner.model, "loss", recording)
+    for _ in range(3):
+        for index in range(LENGTH + 1):
+            session.add(step_at(index, terminated=True))
+    session.learner.fit()
+    read = slice(0, 1) if kind == "ensemble" else slice(None)
+    seen, there = np.concatenate(terminal)[:, read], np.concatenate(masks)[:, read]
+    assert there.all()
+    # One start of each episode ends with its terminal step, of so many that it has.
+    assert seen.sum(axis=-1).mean() == pytest.approx(1 / starts, rel=0.4)
