@@ -17,6 +17,8 @@ PYTHON ?=
 # The preset and the seeds of `make results`; ranges such as 100-119 too.
 TASK ?=
 SEEDS ?= 0 1 2
+# What mypy infers can hang on the order of a set.
+MYPY := PYTHONHASHSEED=0 $(BIN)/mypy
 # Passed on to pytest, for example `make test PYTEST_ARGS='-k cem -x'`.
 PYTEST_ARGS ?=
 
@@ -48,7 +50,9 @@ lint: $(STAMP) ## Check style, types and package.xml
 	@echo "==> ruff format --check"
 	@$(BIN)/ruff format --check .
 	@echo "==> mypy"
-	@PYTHONHASHSEED=0 $(BIN)/mypy planet_ros sim_bridge # what it infers can hang on a set's order
+	@$(MYPY) planet_ros sim_bridge benchmarks test/*.py
+	@MYPYPATH=test $(MYPY) test/unit # each folder of tests has a conftest.py of its own
+	@MYPYPATH=test $(MYPY) test/ros
 	@echo "==> package.xml"
 	@$(BIN)/python -c "$$CHECK_PACKAGE_XML"
 

@@ -49,8 +49,8 @@ Array = NDArray[np.float64]
 
 def main() -> None:
     options = _options()
-    learner = open_checkpoint(options.run_folder, {"training.device": "cpu"})
-    model, settings = learner.averaged, learner.settings
+    saved = open_checkpoint(options.run_folder, {"training.device": "cpu"})
+    model, settings = saved.model, saved.settings
     continues = settings.world_model.predict_continue
     bundle = load_bundle(RunFolder(options.run_folder).bundle)
 

@@ -88,7 +88,7 @@ def dream_of(
         UserError: The run holds no checkpoint or no such episode, or the episode is too short or
             another one than the model's.
     """
-    model = open_checkpoint(path, {"training.device": "cpu"}).averaged
+    model = open_checkpoint(path, {"training.device": "cpu"}).model
     number, episode = _episode(path, number, context, steps)
     model.signature.check(episode.layout, f"{path}: episode {number}")
     steps = min(steps or LONGEST_PREDICTION, len(episode) - context + 1)

@@ -23,7 +23,10 @@ from planet_ros.supervision.supervisor import Supervisor
 
 TEST_FOLDER = Path(__file__).resolve().parents[1]
 MODULES = processes.NODES
-ENVIRONMENT = {"env_id": "PlanetRosTest/PointMass-v0", "env_modules": ["tiny_environments"]}
+ENVIRONMENT: dict[str, Any] = {
+    "env_id": "PlanetRosTest/PointMass-v0",
+    "env_modules": ["tiny_environments"],
+}
 PICTURE = {**ENVIRONMENT, "env_id": "PlanetRosTest/Picture-v0"}
 PICTURE_AND_POSITION = {**ENVIRONMENT, "env_id": "PlanetRosTest/PictureAndPosition-v0"}
 IMAGE_MODEL: dict[str, Any] = {

@@ -86,7 +86,7 @@ def test_bridge_publishes_the_image_of_every_step(
     ros.start("gym_bridge", {**environment, "seed": SEED, "bridge.max_episodes": 3})
     ros.until(lambda: commander.steps and read_step(commander.steps[-1]).last)
     steps = [read_step(message) for message in commander.steps]
-    ros.until(lambda: images and image_stamp_ns(images[-1]) >= steps[-1].stamp_ns)
+    ros.until(lambda: images and (image_stamp_ns(images[-1]) or 0) >= steps[-1].stamp_ns)
 
     inside = made(environment)
     expected = {0: inside.reset(seed=SEED)}
@@ -273,7 +273,7 @@ def learned(ros: Ros, output: Path) -> list[Episode]:
     ros.close()
     # 8 deterministic and 3 stochastic numbers, as IMAGE_MODEL says.
     assert load_bundle(output / "model").manifest.belief_size == 11
-    return EpisodeStore(output / "episodes").episodes
+    return list(EpisodeStore(output / "episodes").episodes)
 
 
 def test_learning_from_images_is_the_same_for_the_same_seed(ros: Ros, tmp_path: Path) -> None:

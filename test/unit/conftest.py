@@ -26,7 +26,7 @@ def fails(same_signal_handler: None, capsys: pytest.CaptureFixture[str]) -> Call
 
     def run(*arguments: object) -> str:
         try:
-            code = main([str(argument) for argument in arguments])
+            code: object = main([str(argument) for argument in arguments])
         except SystemExit as exit_:  # argparse's own
             code = exit_.code
         output = capsys.readouterr()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from arrays import float32
 from numpy.typing import NDArray
 
 from planet_ros.control.assembly import Assembly
@@ -14,7 +16,7 @@ from planet_ros.control.loop import Observation
 from planet_ros.data import ActionPart, ObservationPart, Signature
 from planet_ros.errors import UserError
 
-NUMBERS = np.float32([1, 2])
+NUMBERS = float32([1, 2])
 
 
 class Source:
@@ -70,7 +72,7 @@ def values(observation: Observation | None) -> dict[str, int]:
 
 class TestVectorAlone:
     @pytest.mark.parametrize("make", [together, newest])
-    def test_passes_as_it_comes(self, make: type[Source]) -> None:
+    def test_passes_as_it_comes(self, make: Callable[..., Source]) -> None:
         source = make()
         for stamp_ns, first in ((5, True), (9, False), (9, False), (3, False)):
             observation = source.vector(stamp_ns, first=first)
@@ -81,7 +83,7 @@ class TestVectorAlone:
             assert observation.received_s == source.now_s
 
     @pytest.mark.parametrize("make", [together, newest])
-    def test_without_a_stamp_it_has_that_of_its_arrival(self, make: type[Source]) -> None:
+    def test_without_a_stamp_it_has_that_of_its_arrival(self, make: Callable[..., Source]) -> None:
         observation = make().vector(None)
         assert observation is not None
         assert observation.stamp_ns == 101 * 10**9

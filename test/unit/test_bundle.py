@@ -33,7 +33,7 @@ from planet_ros.bundle.graph_check import check_graph
 from planet_ros.bundle.manifest import Manifest, _field_names
 from planet_ros.bundle.runtime import Bundle, Rollouts, load_bundle
 from planet_ros.config import PlannerSettings, WorldModelSettings
-from planet_ros.data import Episode
+from planet_ros.data import Episode, Statistics
 from planet_ros.errors import UserError
 from planet_ros.models import Ensemble
 
@@ -63,15 +63,17 @@ def give_other_weights(model: Ensemble, seed: int) -> None:
         for parameter in model.parameters():
             parameter.uniform_(-0.5, 0.5)
     model.fit_normalization(
-        [
-            Episode(
-                observation={"observation": rng.normal(3, 2, (50, 3)).astype(np.float32)},
-                action=np.zeros((49, 2), np.float32),
-                reward=rng.normal(-50, 20, 49),
-                terminated=False,
-                truncated=True,
-            )
-        ]
+        Statistics.of(
+            [
+                Episode(
+                    observation={"observation": rng.normal(3, 2, (50, 3)).astype(np.float32)},
+                    action=np.zeros((49, 2), np.float32),
+                    reward=rng.normal(-50, 20, 49),
+                    terminated=False,
+                    truncated=True,
+                )
+            ]
+        )
     )
 
 

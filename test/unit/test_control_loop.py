@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from arrays import float32
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -121,7 +122,7 @@ class Twin:
 
     def act(self, vector: NDArray[np.floating]) -> Plan:
         """Plan, and be told that the plan was followed."""
-        plan = self._policy.act({"observation": np.float32(vector)})
+        plan = self._policy.act({"observation": float32(vector)})
         self._policy.took(plan.actions[0])
         return plan
 
@@ -160,7 +161,7 @@ class Rig:
     def observation(self, *vector: float, stamp_ns: int | None = None, **fields: Any) -> Any:
         """The next observation, a period later than the one before unless its stamp is given."""
         self.stamp_ns = self.stamp_ns + int(PERIOD_S * 1e9) if stamp_ns is None else stamp_ns
-        parts = {"observation": np.float32(vector or (0.5, -1))}
+        parts = {"observation": float32(vector or (0.5, -1))}
         return Observation(parts, self.now, self.stamp_ns, **fields)
 
     def observe(self, *vector: float, **fields: Any) -> Command | None:
@@ -261,7 +262,7 @@ def test_timer_sends_the_safe_command_until_an_observation_arrives(timer: Rig) -
         "failed_plans": 0,
         "stale_spells": 1,
     }
-    assert_command(timer.step(), timer.twin.act(np.float32([0.5, -1])).actions[0], Origin.PLAN)
+    assert_command(timer.step(), timer.twin.act(float32([0.5, -1])).actions[0], Origin.PLAN)
 
 
 def test_lock_step_waits_in_silence_for_the_first_observation(lock_step: Rig) -> None:
@@ -282,7 +283,7 @@ def test_observation_from_before_the_model_is_not_used(
         assert_command(rig.tick(), SAFE, Origin.SAFE, "no observation")
     else:  # repeated by the simulation, it is answered
         assert rig.loop.observe(observation) is None
-        assert_command(rig.finish(), rig.twin.act(np.float32([1, 1])).actions[0], Origin.PLAN, "")
+        assert_command(rig.finish(), rig.twin.act(float32([1, 1])).actions[0], Origin.PLAN, "")
 
 
 # ── plans in time ────────────────────────────────────────────────────────────────────────────
@@ -305,7 +306,7 @@ def test_commands_are_those_of_an_agent_that_sees_the_same(
 
 
 def test_filter_is_told_what_was_believed_what_was_sent_and_what_is_seen(lock_step: Rig) -> None:
-    vectors = [np.float32([0.1 * step, 1]) for step in range(4)]
+    vectors = [float32([0.1 * step, 1]) for step in range(4)]
     sent = [lock_step.answer(*vector) for vector in vectors]
     for step, (belief, action, seen) in enumerate(lock_step.model.seen):
         np.testing.assert_array_equal(seen, vectors[step])
@@ -329,8 +330,8 @@ def test_nothing_is_taken_over_before_the_plan_is_ready(timer: Rig) -> None:
 def test_two_ticks_on_one_observation_make_two_plans(timer: Rig) -> None:
     timer.step(1, 2)
     assert timer.tick() is None
-    timer.twin.act(np.float32([1, 2]))
-    assert_command(timer.finish(), timer.twin.act(np.float32([1, 2])).actions[0], Origin.PLAN, "")
+    timer.twin.act(float32([1, 2]))
+    assert_command(timer.finish(), timer.twin.act(float32([1, 2])).actions[0], Origin.PLAN, "")
 
 
 def test_duration_of_planning_is_measured_on_the_clock(timer: Rig) -> None:
@@ -370,7 +371,7 @@ def test_stale_observation_gives_the_safe_command_just_past_the_limit(timer: Rig
 
 def test_after_a_stale_spell_acting_resumes_by_itself_with_a_fresh_belief(timer: Rig) -> None:
     timer.step(3, 4)
-    timer.twin.act(np.float32([3, 4]))
+    timer.twin.act(float32([3, 4]))
     timer.now += 1
     for _ in range(5):
         assert_command(timer.tick(), SAFE, Origin.SAFE)
@@ -382,7 +383,7 @@ def test_after_a_stale_spell_acting_resumes_by_itself_with_a_fresh_belief(timer:
     np.testing.assert_array_equal(action, [0, 2.5])
     np.testing.assert_array_equal(seen, [5, 6])
     timer.twin.reset()
-    assert_command(command, timer.twin.act(np.float32([5, 6])).actions[0], Origin.PLAN, "")
+    assert_command(command, timer.twin.act(float32([5, 6])).actions[0], Origin.PLAN, "")
     timer.now += 1
     assert_command(timer.tick(), SAFE, Origin.SAFE)
     assert timer.loop.counters.stale_spells == 2
@@ -402,9 +403,9 @@ def test_plan_that_becomes_ready_in_a_stale_spell_is_not_sent(timer: Rig) -> Non
 
 def after_a_void_plan(rig: Rig) -> Array:
     """What the twin does at (2, 2) after a plan that came to nothing."""
-    rig.twin.act(np.float32([0.5, -1]))
+    rig.twin.act(float32([0.5, -1]))
     rig.twin.reset()
-    return rig.twin.act(np.float32([2, 2])).actions[0]
+    return rig.twin.act(float32([2, 2])).actions[0]
 
 
 def test_plan_from_before_a_stale_spell_is_not_sent_after_it_either(timer: Rig) -> None:
@@ -415,15 +416,15 @@ def test_plan_from_before_a_stale_spell_is_not_sent_after_it_either(timer: Rig) 
     assert_command(timer.tick(), SAFE, Origin.SAFE, "limit")
     timer.observe(2, 2)
     assert timer.finish() is None  # a plan from the new observation is begun instead
-    timer.twin.act(np.float32([1, 1]))
+    timer.twin.act(float32([1, 1]))
     timer.twin.reset()
     assert timer.finish() is None  # this period has had its command
     np.testing.assert_array_equal(timer.model.seen[-1][0], [0, 0])
-    timer.twin.act(np.float32([2, 2]))
-    timer.twin.took(SAFE)
+    timer.twin.act(float32([2, 2]))
+    timer.twin.took(float32(SAFE))
     timer.observe(3, 3)
     assert timer.tick() is None
-    assert_command(timer.finish(), timer.twin.act(np.float32([3, 3])).actions[0], Origin.PLAN, "")
+    assert_command(timer.finish(), timer.twin.act(float32([3, 3])).actions[0], Origin.PLAN, "")
 
 
 def test_lock_step_says_only_once_that_the_observation_is_stale(lock_step: Rig) -> None:
@@ -446,7 +447,7 @@ def test_lock_step_waits_for_a_plan_however_long_it_takes(lock_step: Rig) -> Non
     for _ in range(100):
         assert lock_step.tick() is None
     assert_command(
-        lock_step.finish(), lock_step.twin.act(np.float32([1, 2])).actions[0], Origin.PLAN, ""
+        lock_step.finish(), lock_step.twin.act(float32([1, 2])).actions[0], Origin.PLAN, ""
     )
     assert lock_step.loop.counters.missed_deadlines == 0
 
@@ -464,7 +465,7 @@ def test_lock_step_keeps_its_belief_while_simulated_time_stands_still(lock_step:
 
 def test_late_plan_is_bridged_by_the_last_one_and_then_by_the_safe_command(timer: Rig) -> None:
     timer.loop.observe(timer.observation(1, 1))
-    plan = timer.twin.act(np.float32([1, 1])).actions
+    plan = timer.twin.act(float32([1, 1])).actions
     timer.tick()
     assert_command(timer.finish(), plan[0], Origin.PLAN, "")
     timer.hold()
@@ -496,7 +497,7 @@ def test_plan_that_comes_late_goes_on_at_the_entry_that_is_due(timer: Rig) -> No
     timer.tick()
     timer.tick()
     timer.tick()
-    plan = timer.twin.act(np.float32([1, 1])).actions
+    plan = timer.twin.act(float32([1, 1])).actions
     assert timer.finish() is None  # the tick has sent its command: one a period
     # Plans are late: the entry due is sent at the tick, before the next plan is ready.
     timer.observe(2, 2)
@@ -521,7 +522,7 @@ def test_plan_that_comes_later_than_max_missed_is_not_sent(make_rig: Callable[..
 
 def test_no_entry_is_taken_from_beyond_the_horizon(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig(max_missed=100).use()
-    plan = rig.twin.act(np.float32([0.5, -1])).actions
+    plan = rig.twin.act(float32([0.5, -1])).actions
     rig.step()
     rig.hold()
     rig.tick()
@@ -544,7 +545,7 @@ def break_down(rig: Rig, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["nan", "inf", "-inf", "error"])
 def test_model_that_fails_is_bridged_for_max_missed_periods(timer: Rig, how: str) -> None:
-    plan = timer.twin.act(np.float32([0.5, -1])).actions
+    plan = timer.twin.act(float32([0.5, -1])).actions
     timer.step()
     break_down(timer, how)
     for entry in (1, 2, 3):
@@ -582,20 +583,20 @@ def test_after_a_failure_acting_resumes_with_a_fresh_belief(
 
 def act_after_failure(rig: Rig) -> Array:
     """What the twin does at (3, 3) after (1, 1) and a plan at (2, 2) that failed."""
-    rig.twin.act(np.float32([1, 1]))
+    rig.twin.act(float32([1, 1]))
     model = rig.twin.bundle.model
     failing = Watched(model)
     failing.value = float("nan")
     rig.twin.use(failing)
     with pytest.raises(Exception, match="finite"):
-        rig.twin.act(np.float32([2, 2]))
+        rig.twin.act(float32([2, 2]))
     rig.twin.use(model)
     rig.twin.reset()
-    return rig.twin.act(np.float32([3, 3])).actions[0]
+    return rig.twin.act(float32([3, 3])).actions[0]
 
 
 def test_late_failure_leaves_the_entry_that_is_due(timer: Rig) -> None:
-    plan = timer.twin.act(np.float32([0.5, -1])).actions
+    plan = timer.twin.act(float32([0.5, -1])).actions
     timer.step()
     timer.hold()
     timer.model.error = RuntimeError("gave up")
@@ -623,7 +624,7 @@ def test_failure_answers_its_own_observation_and_the_newer_one_is_planned_for(
     lock_step.hold()
     lock_step.observe(1, 1)
     asked = lock_step.stamp_ns
-    lock_step.model.error, lock_step.model.error_at = RuntimeError("gave up"), np.float32([1, 1])
+    lock_step.model.error, lock_step.model.error_at = RuntimeError("gave up"), float32([1, 1])
     lock_step.observe(2, 2)
     command = lock_step.finish()
     assert_command(command, SAFE, Origin.SAFE, "gave up")
@@ -653,15 +654,15 @@ def test_jump_drops_belief_and_warm_start(
     act = rig.step if name == "timer" else rig.answer
     for _ in range(3):
         act(1, 2)
-        rig.twin.act(np.float32([1, 2]))
+        rig.twin.act(float32([1, 2]))
     command = act(3, 4, **JUMPS[jump](rig))
     belief, action, _ = rig.model.seen[-1]
     np.testing.assert_array_equal(belief, [0, 0])
     np.testing.assert_array_equal(action, [0, 2.5])  # the middle of the range
     rig.twin.reset()
-    assert_command(command, rig.twin.act(np.float32([3, 4])).actions[0], Origin.PLAN, "")
+    assert_command(command, rig.twin.act(float32([3, 4])).actions[0], Origin.PLAN, "")
     # Once: the next one follows on.
-    assert_command(act(5, 6), rig.twin.act(np.float32([5, 6])).actions[0], Origin.PLAN, "")
+    assert_command(act(5, 6), rig.twin.act(float32([5, 6])).actions[0], Origin.PLAN, "")
 
 
 def test_gap_up_to_the_limit_is_no_jump(lock_step: Rig) -> None:
@@ -680,12 +681,12 @@ def test_plan_under_way_is_void_after_a_jump(
     rig.observe(1, 1)
     if name == "timer":
         assert rig.tick() is None
-    rig.twin.act(np.float32([1, 1]))
+    rig.twin.act(float32([1, 1]))
     rig.observe(2, 2, **JUMPS[jump](rig))
     assert rig.finish() is None
     rig.twin.reset()
     command = rig.finish()
-    assert_command(command, rig.twin.act(np.float32([2, 2])).actions[0], Origin.PLAN, "")
+    assert_command(command, rig.twin.act(float32([2, 2])).actions[0], Origin.PLAN, "")
     assert command is not None
     assert command.stamp_ns == rig.stamp_ns
 
@@ -696,7 +697,7 @@ def test_last_plan_does_not_bridge_a_jump(timer: Rig, jump: str) -> None:
     timer.hold()
     timer.observe()
     timer.tick()
-    assert_command(timer.tick(), timer.twin.act(np.float32([0.5, -1])).actions[2], Origin.LATE_PLAN)
+    assert_command(timer.tick(), timer.twin.act(float32([0.5, -1])).actions[2], Origin.LATE_PLAN)
     timer.observe(2, 2, **JUMPS[jump](timer))
     assert_command(timer.tick(), SAFE, Origin.SAFE, "the plan is late")
 
@@ -724,8 +725,8 @@ def test_newest_of_two_observations_that_arrive_while_planning_is_answered(
     for observation in observations:
         assert lock_step.loop.observe(observation) is None
     first, second = lock_step.finish(), lock_step.finish()
-    assert_command(first, lock_step.twin.act(np.float32([0, 0])).actions[0], Origin.PLAN, "")
-    assert_command(second, lock_step.twin.act(np.float32([2, 2])).actions[0], Origin.PLAN, "")
+    assert_command(first, lock_step.twin.act(float32([0, 0])).actions[0], Origin.PLAN, "")
+    assert_command(second, lock_step.twin.act(float32([2, 2])).actions[0], Origin.PLAN, "")
     assert first is not None
     assert second is not None
     assert [first.stamp_ns, second.stamp_ns] == [observations[k].stamp_ns for k in (0, 2)]
@@ -741,8 +742,8 @@ def test_repeated_observation_gets_the_same_answer_without_another_plan(lock_ste
         assert lock_step.loop.observe(observation) is command
     assert len(lock_step.model.seen) == 1
     assert lock_step.loop.counters.commands == 1
-    lock_step.twin.act(np.float32([1, 2]))
-    expected = lock_step.twin.act(np.float32([3, 4])).actions[0]
+    lock_step.twin.act(float32([1, 2]))
+    expected = lock_step.twin.act(float32([3, 4])).actions[0]
     assert_command(lock_step.answer(3, 4), expected, Origin.PLAN, "")
 
 
@@ -753,11 +754,11 @@ def test_episode_of_a_number_has_the_random_numbers_of_its_own(
     """So that it comes out as when the same bundle is evaluated, whatever was before it."""
     for vector in ((1, 1), (2, 2)):
         lock_step.answer(*vector)
-        lock_step.twin.act(np.float32(vector))
+        lock_step.twin.act(float32(vector))
     lock_step.twin.reset(None if episode is None else SEED + episode)
-    for index, vector in enumerate(((0.5, 2), (1, -1))):
-        expected = lock_step.twin.act(np.float32(vector)).actions[0]
-        command = lock_step.answer(*vector, first=index == 0, episode=episode)
+    for index, shown in enumerate(((0.5, 2), (1, -1))):
+        expected = lock_step.twin.act(float32(shown)).actions[0]
+        command = lock_step.answer(*shown, first=index == 0, episode=episode)
         assert_command(command, expected, Origin.PLAN, "")
 
 
@@ -842,12 +843,12 @@ def test_relearned_model_keeps_belief_warm_start_and_random_numbers(
     rig: Rig = request.getfixturevalue(name)
     act = rig.step if name == "timer" else rig.answer
     act(1, 2)
-    rig.twin.act(np.float32([1, 2]))
+    rig.twin.act(float32([1, 2]))
     rig.loop.use(relearned)
     assert rig.loop.bundle is relearned
     rig.twin.use(relearned.model)
     for vector in ((3, 4), (5, 6)):
-        expected = rig.twin.act(np.float32(vector)).actions[0]
+        expected = rig.twin.act(float32(vector)).actions[0]
         assert_command(act(*vector), expected, Origin.PLAN, "")
 
 
@@ -858,11 +859,11 @@ def test_plan_under_way_is_finished_with_the_model_it_began_with(
     lock_step.observe(1, 2)
     lock_step.loop.use(relearned)
     assert lock_step.loop.bundle is lock_step.bundle
-    expected = lock_step.twin.act(np.float32([1, 2])).actions[0]
+    expected = lock_step.twin.act(float32([1, 2])).actions[0]
     assert_command(lock_step.finish(), expected, Origin.PLAN, "")
     assert lock_step.loop.bundle is relearned
     lock_step.twin.use(relearned.model)
-    expected = lock_step.twin.act(np.float32([3, 4])).actions[0]
+    expected = lock_step.twin.act(float32([3, 4])).actions[0]
     assert_command(lock_step.answer(3, 4), expected, Origin.PLAN, "")
     assert len(lock_step.model.seen) == 1
 
@@ -886,7 +887,7 @@ def test_model_with_other_actions_starts_afresh(timer: Rig, one_action: Bundle) 
     timer.twin = Twin(one_action)
     timer.observe(3, 4)
     assert timer.tick() is None
-    assert_command(timer.finish(), timer.twin.act(np.float32([3, 4])).actions[0], Origin.PLAN, "")
+    assert_command(timer.finish(), timer.twin.act(float32([3, 4])).actions[0], Origin.PLAN, "")
 
 
 @pytest.mark.parametrize("name", ["timer", "lock_step"])
@@ -917,7 +918,7 @@ def test_repeated_observation_is_not_answered_by_the_command_of_a_model_with_oth
     assert lock_step.loop.observe(observation) is None
     assert lock_step.loop.observe(observation) is None
     watched.gate.set()
-    expected = Twin(one_action).act(np.float32([1, 2])).actions[0]
+    expected = Twin(one_action).act(float32([1, 2])).actions[0]
     assert_command(lock_step.finish(), expected, Origin.PLAN, "")
 
 
@@ -933,7 +934,7 @@ def test_model_that_the_safe_command_does_not_fit_is_refused_and_the_old_one_sta
         rig.loop.use(one_action)
     if not busy:
         rig.observe(1, 2)
-    expected = rig.twin.act(np.float32([1, 2])).actions[0]
+    expected = rig.twin.act(float32([1, 2])).actions[0]
     assert_command(rig.finish(), expected, Origin.PLAN, "")
     assert rig.loop.bundle is rig.bundle
     assert_command(rig.loop.safe_command("the end"), [1, 3], Origin.SAFE, "the end")
@@ -952,7 +953,7 @@ def test_model_that_cannot_be_planned_with_is_refused_and_the_old_one_stays(
         lock_step.loop.use(bad)
     if not busy:
         lock_step.observe(1, 2)
-    expected = lock_step.twin.act(np.float32([1, 2])).actions[0]
+    expected = lock_step.twin.act(float32([1, 2])).actions[0]
     assert_command(lock_step.finish(), expected, Origin.PLAN, "")
     assert lock_step.loop.bundle is lock_step.bundle
     assert_command(lock_step.loop.safe_command("the end"), SAFE, Origin.SAFE)
@@ -971,7 +972,7 @@ def test_safe_command_that_does_not_fit_the_first_model_is_an_error(
 
 
 def plan_of(actions: Any) -> Callable[..., Plan]:
-    return lambda self, observation: Plan(np.float32(actions), 0.0, 0.0, 1)
+    return lambda self, observation: Plan(float32(actions), 0.0, 0.0, 1)
 
 
 @pytest.mark.parametrize("name", ["timer", "lock_step"])
@@ -1000,7 +1001,7 @@ def test_command_that_is_not_finite_is_replaced_by_the_safe_one(
 
 
 def test_limits_know_a_safe_command_within_the_range() -> None:
-    low, high = np.float32([-1, 2, -3]), np.float32([1, 3, -2])
+    low, high = float32([-1, 2, -3]), float32([1, 3, -2])
     np.testing.assert_array_equal(Limits(low, high).safe, [0, 2, -2])
     np.testing.assert_array_equal(Limits(low, high, [1, 3, -3]).safe, [1, 3, -3])
     for wrong in ([1.1, 2, -2], [0, 2], [np.nan, 2, -2]):
@@ -1072,7 +1073,7 @@ def test_newer_part_of_the_same_stamp_is_planned_with_after_the_plan_under_way(t
 def test_policy_is_told_what_was_sent_in_place_of_a_plan_that_was_late(timer: Rig) -> None:
     """A period had its command from the plan before, when the late plan became ready."""
     timer.step(1, 1)
-    plan = timer.twin.act(np.float32([1, 1])).actions
+    plan = timer.twin.act(float32([1, 1])).actions
     timer.hold()
     timer.observe(2, 2)
     assert timer.tick() is None

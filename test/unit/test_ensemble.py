@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from planet_ros.config import WorldModelSettings, load_settings
-from planet_ros.data import Episode, SequenceSampler
+from planet_ros.data import Episode, Replay, Statistics
 from planet_ros.models import Ensemble
 from planet_ros.models.contract import TorchBatch
 
@@ -73,8 +73,8 @@ def random_batch(model: Ensemble, rng: np.random.Generator, size: int, length: i
 
 def fit(model: Ensemble, episodes: list[Episode], updates: int, rate: float = 3e-3) -> None:
     """Learn one-step predictions; the rate falls to zero so that what is left is not noise."""
-    model.fit_normalization(episodes)
-    sampler, rng = SequenceSampler(episodes, 1), np.random.default_rng(0)
+    model.fit_normalization(Statistics.of(episodes))
+    sampler, rng = Replay.of(episodes, 1).sampler(), np.random.default_rng(0)
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, updates)
     for _ in range(updates):
@@ -190,7 +190,7 @@ class TestNotebook:
             for index, (weight, bias) in enumerate(layers):
                 model.weights[index].copy_(weight.T[None])
                 model.biases[index].copy_(bias[None, None])
-        model.fit_normalization([])  # the preset takes no scales from data
+        model.fit_normalization(Statistics.of([]))  # the preset takes no scales from data
         return model, notebook
 
     def test_prediction_is_that_of_the_notebook(self, pair: tuple[Ensemble, NotebookModel]) -> None:
@@ -262,7 +262,7 @@ class TestNotebook:
 def test_imagination_is_a_rollout_of_each_member_by_itself(settings: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
     model = ensemble(**settings)
-    model.fit_normalization([random_episode(rng)])
+    model.fit_normalization(Statistics.of([random_episode(rng)]))
     belief, actions = rng.normal([5, -300, 0], [0.1, 50, 0.001]), rng.uniform(LOW, HIGH, (4, 5, 2))
     with torch.no_grad():
         found = model.imagine(torch.from_numpy(belief).float(), torch.from_numpy(actions).float())
@@ -296,7 +296,9 @@ def test_loss_is_that_of_a_slow_literal_version(settings: dict[str, Any], loss_s
     rng = np.random.default_rng(0)
     model = ensemble(**settings)
     model.fit_normalization(
-        [episode_of(rng.normal(0, 2, (50, 3)), np.zeros((49, 2)), rng.normal(0, 3, 49))]
+        Statistics.of(
+            [episode_of(rng.normal(0, 2, (50, 3)), np.zeros((49, 2)), rng.normal(0, 3, 49))]
+        )
     )
     batch = random_batch(model, rng, size=3, length=5)
     loss, metrics = model.loss(batch, loss_steps)
@@ -344,7 +346,7 @@ def test_loss_is_that_of_a_slow_literal_version(settings: dict[str, Any], loss_s
 def test_gradient_of_each_member_is_what_it_would_be_alone(settings: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
     model = ensemble(**settings)
-    model.fit_normalization([random_episode(rng)])
+    model.fit_normalization(Statistics.of([random_episode(rng)]))
     batch = random_batch(model, rng, size=6, length=3)
     model.loss(batch, 2)[0].backward()
     for member in range(model.members):
@@ -383,9 +385,9 @@ def test_predictions_do_not_depend_on_the_units_of_the_data(target: str) -> None
     )
     parameters = dict(si.named_parameters())
     other.load_state_dict({**other.state_dict(), **parameters})
-    si.fit_normalization([episode_of(observation, action, reward)])
+    si.fit_normalization(Statistics.of([episode_of(observation, action, reward)]))
     other.fit_normalization(
-        [episode_of(observation * scale + offset, action * 7 + 1, reward * 500 - 20)]
+        Statistics.of([episode_of(observation * scale + offset, action * 7 + 1, reward * 500 - 20)])
     )
 
     start, taken = observation[:20], action[:20]
@@ -449,7 +451,9 @@ def test_column_that_never_changes_is_not_divided_by_its_spread_of_zero() -> Non
     observation = rng.normal(size=(30, 3))
     observation[:, 1] = 7.0
     model = ensemble()
-    model.fit_normalization([episode_of(observation, np.zeros((29, 2)), np.full(29, -1.0))])
+    model.fit_normalization(
+        Statistics.of([episode_of(observation, np.zeros((29, 2)), np.full(29, -1.0))])
+    )
     for value in model.state_dict().values():
         assert torch.isfinite(value).all()
     assert model.observation_factor[1] == 1

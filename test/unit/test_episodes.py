@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from arrays import float32
 from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -111,7 +112,7 @@ class TestEpisode:
     @pytest.mark.parametrize("name", ["observation", "action", "reward"])
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_value_that_is_not_finite_is_refused_by_name(self, name: str, value: float) -> None:
-        arrays = {
+        arrays: dict[str, Any] = {
             "observation": np.zeros((4, 2), np.float32),
             "action": np.zeros((3, 1), np.float32),
             "reward": np.zeros(3),
@@ -345,7 +346,7 @@ class TestStore:
         if "observation/observation" not in arrays:
             with np.load(path) as file:
                 arrays = {**{name: file[name] for name in file.files}, **arrays}
-        np.savez(path, **arrays)
+        np.savez(path, **arrays)  # type: ignore[arg-type]  # its stubs take a name for an option
         with pytest.raises(UserError, match=reason):
             load_episode(path)
 
@@ -635,10 +636,10 @@ class LiteralSampler:
         ends = [episode.terminated and step == len(episode) - 1 for step in steps]
         return {
             **{name: values[seen] for name, values in episode.observation.items()},
-            "action": np.float32([episode.action[step] if is_ else nothing for step, is_ in rows]),
-            "reward": np.float32([episode.reward[step] if is_ else 0 for step, is_ in rows]),
-            "continues": 1 - np.float32(ends),
-            "mask": np.float32(there),
+            "action": float32([episode.action[step] if is_ else nothing for step, is_ in rows]),
+            "reward": float32([episode.reward[step] if is_ else 0 for step, is_ in rows]),
+            "continues": 1 - float32(ends),
+            "mask": float32(there),
         }
 
 

@@ -120,7 +120,7 @@ class TestDreamOf:
         assert np.abs(np.diff(frames[16:], axis=0)).max(axis=(1, 2, 3)).min() > 10  # it moves
         assert [errors["steps"] for errors in dreamt.errors] == [1, 3]
         assert [errors["starts"] for errors in dreamt.errors] == [4, 2]
-        model = open_checkpoint(picture_run, {}).averaged
+        model = open_checkpoint(picture_run, {}).model
         episode = dreamt.episode
         squares: dict[str, list[float]] = {"reward": [], "observation": [], "images/camera": []}
         for start in (16, 17):

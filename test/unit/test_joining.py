@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from arrays import float32
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -95,7 +96,7 @@ def test_a_step_is_given_up_when_a_later_one_is_complete() -> None:
 
 def test_what_is_given_up_bears_no_image_at_all_but_its_numbers() -> None:
     joiner = StepJoiner(("left", "right"), checks=1)
-    numbers = np.float32([1, 2])
+    numbers = float32([1, 2])
     joiner.add_step(step(0, observation={"observation": numbers}))
     joiner.add_image("left", 1000, frame(0))
     (given,) = joiner.check()

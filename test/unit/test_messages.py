@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from arrays import float32
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -92,7 +93,7 @@ def test_stamp_has_nine_decimals_that_a_person_can_read(stamp_ns: int) -> None:
 
 def test_label_is_as_documented() -> None:
     message = vector_message(
-        make, "observation", np.float32([1, 2]), 1_250_000_000, episode=3, index=24
+        make, "observation", float32([1, 2]), 1_250_000_000, episode=3, index=24
     )
     (dimension,) = message.layout.dim
     assert dimension.label == "observation stamp=1.250000000 episode=3 index=24"
@@ -153,7 +154,7 @@ def test_no_label_makes_a_reader_fail(text: str) -> None:
 
 def test_message_without_a_layout_is_a_vector_without_a_stamp() -> None:
     vector = read_vector(Float64MultiArray(data=[0.5, -2.0]))
-    np.testing.assert_array_equal(vector.values, np.float32([0.5, -2]))
+    np.testing.assert_array_equal(vector.values, float32([0.5, -2]))
     assert vector.label == Label()
 
 
@@ -175,13 +176,13 @@ def test_vector_of_another_size_than_expected_is_refused(size: int) -> None:
 
 
 def test_label_is_read_whatever_the_numbers_are() -> None:
-    message = vector_message(make, "observation", np.float32([math.nan]), 5, index=0)
+    message = vector_message(make, "observation", float32([math.nan]), 5, index=0)
     assert read_label(message).count("index") == 0
 
 
 def a_step() -> Float64MultiArray:
-    seen = {"observation": np.float32([1, 2, 3])}
-    return step_message(make, Step(3, seen, np.float32([4, 5]), -0.5, True, False, 1_500_000_000))
+    seen = {"observation": float32([1, 2, 3])}
+    return step_message(make, Step(3, seen, float32([4, 5]), -0.5, True, False, 1_500_000_000))
 
 
 def parts_of(message: Float64MultiArray) -> list[tuple[str, list[float]]]:

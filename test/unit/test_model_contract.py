@@ -15,7 +15,7 @@ from torch import Tensor
 from planet_ros.bundle.export import BundleExporter
 from planet_ros.bundle.runtime import load_bundle
 from planet_ros.config import PlannerSettings, RssmSettings, WorldModelSettings
-from planet_ros.data import Episode, SequenceSampler, Signature
+from planet_ros.data import Episode, Replay, Signature, Statistics
 from planet_ros.models import Ensemble, Rssm, WorldModel
 from planet_ros.models.contract import TorchBatch
 
@@ -71,7 +71,7 @@ class Case:
         torch.manual_seed(seed)
         self.model = self.make(self.signature)
         self.episodes = [self.episode() for _ in range(3)]
-        self.model.fit_normalization(self.episodes)
+        self.model.fit_normalization(Statistics.of(self.episodes))
 
     def episode(self, steps: int = 40) -> Episode:
         observation: dict[str, Any] = {}
@@ -99,7 +99,7 @@ class Case:
         return belief, torch.from_numpy(self.actions(candidates=CANDIDATES))
 
     def batch(self, length: int = 6) -> TorchBatch:
-        sampler = SequenceSampler(self.episodes, length)
+        sampler = Replay.of(self.episodes, length).sampler()
         drawn = sampler.sample(self.model.batch_dimensions(8), self.rng)
         return TorchBatch(
             {name: torch.from_numpy(values) for name, values in drawn.observation.items()},
@@ -265,7 +265,7 @@ def test_units_of_the_data_change_nothing_but_the_units(case: Case) -> None:
         )
         for episode in case.episodes
     ]
-    other.fit_normalization(episodes)
+    other.fit_normalization(Statistics.of(episodes))
     _, actions = case.start()
     *_, belief = case.model.filtered(case.episodes[0])
     *_, other_belief = other.filtered(episodes[0])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from arrays import float32
 from numpy.typing import NDArray
 
 from planet_ros.bundle.runtime import Rollouts, load_bundle
@@ -67,7 +68,7 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 
 def seen(*numbers: float) -> Parts:
-    return {"observation": np.float32(numbers[:2]), "more": np.float32(numbers[2:])}
+    return {"observation": float32(numbers[:2]), "more": float32(numbers[2:])}
 
 
 def episode(policy: Policy, steps: int = 6) -> Array:
@@ -132,7 +133,7 @@ class TestPlanning:
         model = Adding()
         policy = planning(0, model)
         policy.act(seen(1, 1, 1))
-        sent = np.float32([0.5, 2])  # not what was planned
+        sent = float32([0.5, 2])  # not what was planned
         policy.took(sent)
         policy.act(seen(1, 1, 1))
         np.testing.assert_array_equal(model.actions, [SIGNATURE.middle, sent])
@@ -141,7 +142,7 @@ class TestPlanning:
         model = Adding()
         policy = planning(0, model)
         policy.act(seen(1, 1, 1))
-        policy.took(np.float32([2, 4]))
+        policy.took(float32([2, 4]))
         policy.reset()
         policy.act(seen(1, 1, 1))
         np.testing.assert_array_equal(model.actions[-1], [0, 2.5])

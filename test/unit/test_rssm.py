@@ -19,7 +19,7 @@ from torch import Tensor
 
 from planet_ros.bundle.export import BundleExporter, _replace_weights
 from planet_ros.config import RssmSettings
-from planet_ros.data import Episode, SequenceSampler
+from planet_ros.data import Episode, Replay, Statistics
 from planet_ros.models.contract import Imagined, TorchBatch
 from planet_ros.models.rssm import Rssm
 
@@ -59,7 +59,7 @@ def random_episode(rng: np.random.Generator, steps: int = 200) -> Episode:
 
 def fitted(rng: np.random.Generator, **settings: Any) -> Rssm:
     model = rssm(**settings)
-    model.fit_normalization([random_episode(rng)])
+    model.fit_normalization(Statistics.of([random_episode(rng)]))
     return model
 
 
@@ -496,7 +496,7 @@ class TestImages:
         rng = np.random.default_rng(0)
         model = seeing(observation, network)
         episodes = [seen_episode(rng, 6, observation, network) for _ in range(3)]
-        model.fit_normalization(episodes)
+        model.fit_normalization(Statistics.of(episodes))
         batch = batch_of(episodes)
         with torch.no_grad():
             drive = model._drive(
@@ -527,7 +527,7 @@ class TestImages:
         rng = np.random.default_rng(0)
         model = seeing(observation, network, image_std=2.0, observation_std=0.5)
         episodes = [seen_episode(rng, 6, observation, network) for _ in range(3)]
-        model.fit_normalization(episodes)
+        model.fit_normalization(Statistics.of(episodes))
         for decoder in [*model.image_decoders.values(), *([model.decoder] if observation else [])]:
             for weight in decoder.parameters():
                 weight.data.zero_()
@@ -541,7 +541,7 @@ class TestImages:
         rng = np.random.default_rng(0)
         model = seeing(observation, network)
         episodes = [seen_episode(rng, 6, observation, network) for _ in range(3)]
-        model.fit_normalization(episodes)
+        model.fit_normalization(Statistics.of(episodes))
         model.loss(batch_of(episodes), 1)[0].backward()
         for name, weight in model.named_parameters():
             assert weight.grad is not None and weight.grad.abs().max() > 0, name
@@ -552,7 +552,7 @@ class TestImages:
         rng = np.random.default_rng(0)
         model = seeing(observation, network, image_bits=5)
         exporter = BundleExporter(model, 4)
-        model.fit_normalization([seen_episode(rng, 50, observation, network)])
+        model.fit_normalization(Statistics.of([seen_episode(rng, 50, observation, network)]))
         with torch.no_grad():
             for weight in model.parameters():
                 weight.mul_(1.5)
@@ -600,8 +600,8 @@ def test_what_lies_past_the_end_of_an_episode_changes_nothing(path: str) -> None
     """A short episode beside a long one: its padding has neither loss nor gradient."""
     rng = np.random.default_rng(0)
     model = rssm(path=path, predict_continue=True, overshooting_distance=3)
-    model.fit_normalization([random_episode(rng)])
-    sampler = SequenceSampler([random_episode(rng, 8), random_episode(rng, 5)], 8)
+    model.fit_normalization(Statistics.of([random_episode(rng)]))
+    sampler = Replay.of([random_episode(rng, 8), random_episode(rng, 5)], 8).sampler()
     batch = sampler.at(np.array([0, 1]))
     results = []
     for fill in (0.0, 1e3):
@@ -642,7 +642,7 @@ def test_predictions_do_not_depend_on_the_units_of_the_data() -> None:
     other.load_state_dict({**other.state_dict(), **dict(si.named_parameters())})
     results = []
     for model, data in ((si, episode), (other, other_episode)):
-        model.fit_normalization([data])
+        model.fit_normalization(Statistics.of([data]))
         action = torch.from_numpy(data.action)
         with torch.no_grad():
             belief = filtered(model, at(data.observation, slice(11)), action[:10])[-1]

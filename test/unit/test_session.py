@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from arrays import float32
 
 from planet_ros.bundle.manifest import Evaluation
 from planet_ros.bundle.runtime import load_bundle
@@ -46,8 +47,8 @@ def step_at(index: int, length: int = LENGTH, terminated: bool = False) -> Step:
     last = index == length
     return Step(
         index=index,
-        observation={"observation": np.float32([np.sin(index), np.cos(2 * index)])},
-        action=np.float32([np.cos(index), 3 + np.sin(index)]) * (index > 0),
+        observation={"observation": float32([np.sin(index), np.cos(2 * index)])},
+        action=float32([np.cos(index), 3 + np.sin(index)]) * (index > 0),
         reward=-0.5 * index,
         terminated=last and terminated,
         truncated=last and not terminated,
@@ -132,7 +133,7 @@ def test_steps_from_elsewhere_give_the_run_that_the_loop_gives(
 
 
 def test_run_depends_on_the_steps_that_are_fed(tmp_path: Path, tiny_settings: MakeSettings) -> None:
-    graphs = []
+    graphs: list[bytes] = []
     for bonus in (0.0, 0.0, 0.1):
         folder = tmp_path / f"run{len(graphs)}"
         session = make_session(tiny_settings(folder, {"training.random_steps": LENGTH}))

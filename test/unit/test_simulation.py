@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
+from arrays import float32
 
 from planet_ros.environments import Environment, EnvironmentSpec
 from sim_bridge.joint_states import Joints, has_joints, read_joints
@@ -36,7 +38,7 @@ def test_time_goes_on_over_resets_in_whole_periods(pendulum: Environment) -> Non
     stamps = []
     for length in (3, 0, 5):
         stamps.append(simulation.reset().stamp_ns)
-        stamps += [simulation.step(np.float32([0.5])).stamp_ns for _ in range(length)]
+        stamps += [simulation.step(float32([0.5])).stamp_ns for _ in range(length)]
     assert stamps == [PENDULUM_PERIOD_NS * (k + 1) for k in range(len(stamps))]
     assert simulation.time_ns == stamps[-1]
 
@@ -78,7 +80,7 @@ def test_episode_i_starts_from_seed_plus_i(pendulum: Environment) -> None:
     starts = []
     for _ in range(4):
         starts.append(simulation.reset().observation["observation"])
-        simulation.step(np.float32([1.0]))  # how an episode went does not matter to the next
+        simulation.step(float32([1.0]))  # how an episode went does not matter to the next
     for episode, start in enumerate(starts):
         again = pendulum.reset(seed=40 + episode).observation["observation"]
         np.testing.assert_array_equal(start, again)
@@ -107,7 +109,7 @@ def test_joints_are_the_true_state_of_the_pendulum(pendulum: Environment) -> Non
     simulation = Simulation(pendulum, seed=1)
     simulation.reset()
     for torque in (1.5, -2.0, 0.25):
-        step = simulation.step(np.float32([torque]))
+        step = simulation.step(float32([torque]))
         joints = read_joints(pendulum.gym)
         cosine, sine, velocity = step.observation["observation"]
         assert len(joints.name) == 1
@@ -119,10 +121,11 @@ def test_joints_are_the_true_state_of_the_pendulum(pendulum: Environment) -> Non
 
 def test_angle_is_not_wrapped(pendulum: Environment) -> None:
     pendulum.reset(seed=0)
-    pendulum.gym.unwrapped.state = np.array([math.pi - 0.01, 8.0])  # about to swing past the bottom
+    inner: Any = pendulum.gym.unwrapped
+    inner.state = np.array([math.pi - 0.01, 8.0])  # about to swing past the bottom
     positions = []
     for _ in range(3):
-        pendulum.step(np.float32([2.0]))
+        pendulum.step(float32([2.0]))
         positions += read_joints(pendulum.gym).position
     assert positions == sorted(positions)
     assert positions[-1] > math.pi
@@ -131,7 +134,7 @@ def test_angle_is_not_wrapped(pendulum: Environment) -> None:
 def test_torque_is_what_was_applied_and_zero_after_a_reset(pendulum: Environment) -> None:
     pendulum.reset(seed=0)
     assert read_joints(pendulum.gym).effort == [0.0]
-    pendulum.step(np.float32([100.0]))
+    pendulum.step(float32([100.0]))
     assert read_joints(pendulum.gym).effort == [2.0]
     pendulum.reset(seed=0)
     assert read_joints(pendulum.gym).effort == [0.0]
@@ -139,7 +142,7 @@ def test_torque_is_what_was_applied_and_zero_after_a_reset(pendulum: Environment
 
 def test_joints_are_plain_numbers_as_messages_want_them(pendulum: Environment) -> None:
     pendulum.reset(seed=0)
-    pendulum.step(np.float32([1.0]))
+    pendulum.step(float32([1.0]))
     joints = read_joints(pendulum.gym)
     assert isinstance(joints, Joints)
     for values in (joints.position, joints.velocity, joints.effort):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tiny_environments
 import torch
+from arrays import float32
 from numpy.typing import NDArray
 
 from planet_ros.bundle import export as bundle_export
@@ -184,7 +185,7 @@ class TestRecords:
                 if name.startswith("average/module.")
             }
         )
-        belief = np.float32([0.3, -0.8])
+        belief = float32([0.3, -0.8])
         actions = np.random.default_rng(0).uniform(-1, 1, (9, 4, 2)).astype(np.float32)
         found = bundle.model.imagine(belief, actions).rewards
         with torch.no_grad():
@@ -654,7 +655,7 @@ class TestExportOfACheckpoint:
         before = contents(tiny_run)
         bundle = export_checkpoint(tiny_run, tmp_path / "model", {"planner.horizon": 2})
         learned = load_bundle(tiny_run / "model")
-        belief = np.float32([0.3, -0.8])
+        belief = float32([0.3, -0.8])
         actions = np.random.default_rng(0).uniform(-1, 1, (9, 4, 2)).astype(np.float32)
         np.testing.assert_allclose(
             bundle.model.imagine(belief, actions[:, :2]).rewards,
