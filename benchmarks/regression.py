@@ -1,7 +1,10 @@
 """Has anything become slower? This checkout beside another one, a round of each in turn.
 
 Each checkout runs in processes of its own, one thread, with the architecture of a preset and random
-weights. Printed are medians over the rounds and their ratio, and as the last line one JSON object.
+weights. A fit is 100 updates, the export and the checkpoint, with some steps and with many of them
+stored: it should take the same time. Times are the processor's, so that other work on the machine
+counts little. Printed are medians over the rounds and their ratio, and as the last line one JSON
+object.
 The other checkout may be one from before there were signatures (commit 5d7de9b and later).
 
     git worktree add /tmp/before COMMIT
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -25,14 +29,23 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-UNITS = {"plan": "ms", "tick": "ms", "update": "ms", "export": "ms", "controller import": "s"}
+FEW, MANY, EPISODE_STEPS = 1000, 100_000, 200
+UNITS = {
+    "plan": "ms",
+    "tick": "ms",
+    "update": "ms",
+    "export": "ms",
+    f"fit, {FEW} steps": "ms",
+    f"fit, {MANY} steps": "ms",
+    "controller import": "s",
+}
 IMPORT = "import planet_ros.ros.controller_node"
 
 
 def main() -> int:
     options = _options()
     if options.worker:
-        print(json.dumps(measured(options.preset, options.seconds)))
+        print(json.dumps(measured(options.preset, options.seconds, options.many)))
         return 0
     checkouts = {"reference": options.reference.resolve(), "this": ROOT}
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in checkouts}
@@ -62,16 +75,22 @@ def of_a_process(checkout: Path, options: argparse.Namespace) -> dict[str, float
     environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(Path(__file__).resolve()), "--worker"]
     command += ["--preset", options.preset, "--seconds", str(options.seconds)]
+    command += ["--many", str(options.many)]
     ran = subprocess.run(
         command, env=environment, cwd=checkout, check=True, capture_output=True, text=True
     )
     figures: dict[str, float] = json.loads(ran.stdout.splitlines()[-1])
-    began = time.perf_counter()
+    before = _processor_s_of_children()
     subprocess.run([sys.executable, "-c", IMPORT], env=environment, cwd=checkout, check=True)
-    return {**figures, "controller import": round(time.perf_counter() - began, 3)}
+    return {**figures, "controller import": round(_processor_s_of_children() - before, 3)}
 
 
-def measured(preset: str, seconds: float) -> dict[str, float]:
+def _processor_s_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def measured(preset: str, seconds: float, many: int) -> dict[str, float]:
     """Median milliseconds of each case, in this process, with the planet_ros that it imports."""
     import numpy as np
     import torch
@@ -128,11 +147,19 @@ def measured(preset: str, seconds: float) -> dict[str, float]:
         times: list[float] = []
         until = time.perf_counter() + seconds
         while time.perf_counter() < until or len(times) < 3:
-            began = time.perf_counter()
+            began = time.process_time()
             case()
-            times.append((time.perf_counter() - began) * 1e3)
+            times.append((time.process_time() - began) * 1e3)
         medians[name] = round(statistics.median(times), 4)
     loop.close()
+    for steps in (FEW, many):
+        fit = _fit(settings, size, steps)
+        times = []
+        for _ in range(3):
+            began = time.process_time()
+            fit()
+            times.append((time.process_time() - began) * 1e3)
+        medians[f"fit, {FEW if steps == FEW else MANY} steps"] = round(statistics.median(times), 1)
     return medians
 
 
@@ -207,6 +234,59 @@ def _things(settings: Any, size: int, rng: Any) -> tuple[Any, ...]:
     return model, about, batch, policy, parts
 
 
+def _fit(settings: Any, size: int, steps: int) -> Callable[[], object]:
+    """A fit of a learner that has as many steps of random experience."""
+    import numpy as np
+
+    from planet_ros.data import Episode
+    from planet_ros.training.learner import Learner
+    from planet_ros.training.run import RunFolder
+
+    training = settings.training.model_copy(update={"updates": 100})
+    settings = settings.model_copy(update={"training": training})
+    rng = np.random.default_rng(0)
+    run = RunFolder(Path(tempfile.mkdtemp()))
+    try:
+        from planet_ros.data import ActionPart, ObservationPart, Signature
+    except ImportError:  # before there were signatures
+        from planet_ros.models import Shapes  # type: ignore[attr-defined]
+
+        old: Any = Learner
+        shapes = Shapes(size, *np.array([[-2], [2]], np.float32))
+        learner = old(settings, shapes, run, environment=None, command_period_s=0.05)
+
+        def seen(values: Any) -> Any:
+            return values
+
+        def save() -> None:
+            learner.save()
+    else:
+        signature = Signature(
+            (ObservationPart("observation", (size,)),), (ActionPart("torque", -2.0, 2.0),), 0.05
+        )
+        learner = Learner(settings, signature, run, environment=None)
+
+        def seen(values: Any) -> Any:
+            return {"observation": values}
+
+        def save() -> None:
+            learner.save(metrics_bytes=0)
+
+    for _ in range(steps // EPISODE_STEPS):
+        observation = rng.normal(size=(EPISODE_STEPS + 1, size)).astype(np.float32)
+        action = rng.uniform(-2, 2, (EPISODE_STEPS, 1)).astype(np.float32)
+        reward = rng.normal(size=EPISODE_STEPS)
+        learner.add(Episode(seen(observation), action, reward, False, True))
+
+    def fit() -> None:
+        learner.fit()
+        learner.export()
+        save()
+
+    fit()  # traces the graphs
+    return fit
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -215,6 +295,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--preset", default="pendulum", help="in config/ (default: pendulum)")
     parser.add_argument("--rounds", type=int, default=7, help="of each checkout (default: 7)")
     parser.add_argument("--seconds", type=float, default=2.0, help="for each case (default: 2)")
+    parser.add_argument(
+        "--many", type=int, default=MANY, help=f"steps stored in the second fit (default: {MANY})"
+    )
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.reference is None and not options.worker:

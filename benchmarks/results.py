@@ -26,12 +26,12 @@ from typing import Any
 
 from planet_ros.bundle.runtime import Bundle, load_bundle
 from planet_ros.config import Settings, flatten, load_settings
-from planet_ros.environments import Environment
+from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, UserError
 from planet_ros.files import write_whole
 from planet_ros.report.attempt import attempt
 from planet_ros.report.curves import new_figure, plot_learning_curves, save_figure
-from planet_ros.training.evaluate import environment_of, evaluate
+from planet_ros.training.evaluate import evaluate
 from planet_ros.training.loop import train
 from planet_ros.training.progress import Progress
 from planet_ros.training.run import RunFolder
@@ -191,14 +191,16 @@ def judge(run: RunFolder, task: Task) -> dict[str, Any]:
     bundle, record = load_bundle(run.bundle), _record(run)
     of = {"bundle": bundle.digest, "first_start": task.first_start, "episodes": task.starts}
     if {name: record.get(name) for name in of} != of:
-        record |= of | _evaluated(bundle, task)
+        record |= of | _evaluated(
+            bundle, task, EnvironmentSpec.of(load_settings(run.settings_file))
+        )
         record["environment_steps"] = bundle.manifest.environment_steps
         _keep(run, record)
     return record
 
 
-def _evaluated(bundle: Bundle, task: Task) -> dict[str, Any]:
-    environment = Environment(environment_of(bundle))
+def _evaluated(bundle: Bundle, task: Task, spec: EnvironmentSpec) -> dict[str, Any]:
+    environment = Environment(spec)
     try:
         with Progress(task.starts, "fixed starts") as progress:
 

@@ -21,12 +21,18 @@ from planet_ros.control.limits import Limits
 from planet_ros.data import Step
 from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
-from planet_ros.messages.fields import time_message
+from planet_ros.messages.fields import shortened, time_message
 from planet_ros.messages.images import image_message
 from planet_ros.messages.steps import step_message
-from planet_ros.messages.vectors import read_vector, vector_message, vector_of
+from planet_ros.messages.vectors import (
+    VECTOR_TYPE,
+    read_vector,
+    vector_message,
+    vector_of,
+)
 from planet_ros.ros.parameters import NodeSettings
 from planet_ros.ros.run import run_node
+from planet_ros.ros.subscriptions import Source, crowd, subscribe
 from planet_ros.ros.topics import (
     COMMAND_TOPIC,
     EVERY_STEP,
@@ -35,11 +41,14 @@ from planet_ros.ros.topics import (
     NEWEST_RELIABLE,
     OBSERVATION_TOPIC,
     STEP_TOPIC,
+    TRAINER,
     check_topics,
 )
 from planet_ros.ros.types import make
 from sim_bridge.joint_states import has_joints, read_joints
 from sim_bridge.simulation import Simulation
+
+CROWD_PERIOD_S = 2.0
 
 
 class GymBridge(Node):
@@ -65,6 +74,8 @@ class GymBridge(Node):
         self._training = settings.training
         environment = Environment(EnvironmentSpec.of(settings))
         signature = environment.signature
+        for note in environment.notes(fits_within_episodes=True):  # that is the learner's affair
+            self.get_logger().warn(note)
         check_topics(signature)
         self._limits = Limits(
             signature.low, signature.high, self._settings.safe_command, "bridge.safe_command"
@@ -91,8 +102,17 @@ class GymBridge(Node):
             if has_joints(environment.gym)
             else None
         )
-        self.create_subscription(
-            Float64MultiArray, COMMAND_TOPIC, self._on_command, NEWEST_RELIABLE
+        self._commands = Source(
+            subscribe(
+                self,
+                VECTOR_TYPE,
+                COMMAND_TOPIC,
+                NEWEST_RELIABLE,
+                take=self._on_command,
+                drop=self._drop,
+                numbers=lambda: signature.actions,
+            ),
+            VECTOR_TYPE,
         )
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/pause", self._on_pause)
@@ -103,6 +123,7 @@ class GymBridge(Node):
             self.create_timer(self._settings.command_timeout_s, self._on_silence, clock=steady)
         else:
             self.create_timer(period, self._on_period, clock=steady)
+        self.create_timer(CROWD_PERIOD_S, self._warn_of_crowds, clock=steady)
         self.get_logger().info(
             f"{settings.env_id} in {self._settings.mode} mode"
             + (", waiting for a learner" if self._paused else "")
@@ -114,14 +135,22 @@ class GymBridge(Node):
         """Release the environment."""
         self._simulation.environment.close()
 
+    def _warn_of_crowds(self) -> None:
+        """Say where another simulation, or a second controller, is on the same topics."""
+        found = crowd(self, [self._commands.subscription.topic_name], may_share=[TRAINER])
+        found = found or crowd(self, [self._steps.topic_name, self._observations.topic_name])
+        if found:
+            self.get_logger().warn(found, throttle_duration_sec=10.0)
+
     # ── lock-step ────────────────────────────────────────────────────────────────────────────
 
     def _on_command(self, message: Float64MultiArray) -> None:
         try:
             vector = read_vector(message, len(self._limits.low))
         except UserError as error:
-            self.get_logger().error(f"dropped a command: {error}", throttle_duration_sec=2.0)
+            self._drop(error)
             return
+        self._commands.dropped = 0
         if not self._lock_step:
             self._command = (vector.values, time.monotonic())
             return
@@ -136,6 +165,11 @@ class GymBridge(Node):
         if not self._paused:
             self._go_on()
 
+    def _drop(self, reason: UserError) -> None:
+        self._commands.dropped += 1
+        self._commands.reason = shortened(str(reason))
+        self.get_logger().error(f"dropped a command: {reason}", throttle_duration_sec=2.0)
+
     def _on_silence(self) -> None:
         """Repeat the observation that nobody has answered."""
         waited_s = time.monotonic() - self._awaited_since_s
@@ -143,8 +177,7 @@ class GymBridge(Node):
             return
         self._show_again()
         self.get_logger().warn(
-            f"no command on '{COMMAND_TOPIC}' for the observation of {waited_s:.1f} s ago "
-            f"({self.count_publishers(COMMAND_TOPIC)} publishers)",
+            f"no command for the observation of {waited_s:.1f} s ago: {self._commands.text(self)}",
             throttle_duration_sec=5.0,
         )
 
@@ -191,8 +224,8 @@ class GymBridge(Node):
                 action = held
             else:
                 self.get_logger().warn(
-                    f"no command on '{COMMAND_TOPIC}' for "
-                    f"{self._settings.command_timeout_s:g} s: applying the safe one",
+                    f"no command for {self._settings.command_timeout_s:g} s: applying the safe "
+                    f"one; {self._commands.text(self)}",
                     throttle_duration_sec=5.0,
                 )
         self._take(action)

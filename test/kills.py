@@ -155,7 +155,8 @@ def without_bundles() -> None:
         manifest = SimpleNamespace(
             signature=learner.signature, planner=planner, horizon=planner.horizon
         )
-        return SimpleNamespace(manifest=manifest, model=TorchBeliefModel(learner.averaged))
+        model = TorchBeliefModel(learner.averaged)
+        return SimpleNamespace(path=learner.run.bundle, manifest=manifest, model=model)
 
     Learner.export = export  # type: ignore[method-assign, assignment]
 

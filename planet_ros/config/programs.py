@@ -9,6 +9,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TypeAlias
 
+from pydantic import Field
+
 from .learning import (
     ExplorationSettings,
     FitSchedule,
@@ -33,25 +35,25 @@ from .sections import (
 class BridgeNodeSettings(SeedSettings, EnvironmentSettings):
     """Settings of the node gym_bridge."""
 
-    bridge: BridgeSettings = BridgeSettings()
-    training: FitSchedule = FitSchedule()
+    bridge: BridgeSettings = Field(default_factory=BridgeSettings)
+    training: FitSchedule = Field(default_factory=FitSchedule)
 
 
 class ControllerNodeSettings(SeedSettings, BundleSettings):
     """Settings of the node controller."""
 
-    training: ExplorationSettings = ExplorationSettings()
-    controller: ControllerSettings = ControllerSettings()
+    training: ExplorationSettings = Field(default_factory=ExplorationSettings)
+    controller: ControllerSettings = Field(default_factory=ControllerSettings)
 
 
 class LearnerSettings(SeedSettings, EnvironmentSettings):
     """Settings of learning, wherever the steps come from."""
 
-    data: DataSettings = DataSettings()
-    world_model: WorldModelSettings = WorldModelSettings()
-    rssm: RssmSettings = RssmSettings()
-    training: TrainingSettings = TrainingSettings()
-    planner: PlannerSettings = PlannerSettings()
+    data: DataSettings = Field(default_factory=DataSettings)
+    world_model: WorldModelSettings = Field(default_factory=WorldModelSettings)
+    rssm: RssmSettings = Field(default_factory=RssmSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    planner: PlannerSettings = Field(default_factory=PlannerSettings)
 
 
 TrainerNodeSettings: TypeAlias = LearnerSettings
@@ -61,8 +63,8 @@ TrainerNodeSettings: TypeAlias = LearnerSettings
 class Settings(LearnerSettings, BundleSettings):
     """Settings of planet_ros."""
 
-    bridge: BridgeSettings = BridgeSettings()
-    controller: ControllerSettings = ControllerSettings()
+    bridge: BridgeSettings = Field(default_factory=BridgeSettings)
+    controller: ControllerSettings = Field(default_factory=ControllerSettings)
 
 
 NODES = MappingProxyType[str, type[Section]](

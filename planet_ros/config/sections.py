@@ -23,7 +23,8 @@ MAX_NAME = 100
 class Section(BaseModel):
     """A group of settings: unknown names are refused, values cannot change later."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # Validators are made when they are first needed: a node needs its own, and starts sooner.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class EnvironmentSettings(Section):

@@ -120,14 +120,10 @@ class Replay:
         """Draws from what is there now; good until the next change.
 
         Raises:
-            UserError: No episode has as many steps as a sequence.
+            UserError: There is no step.
         """
-        longest = int(self._steps.view.max(initial=0))
-        if longest < self._length:
-            raise UserError(
-                f"training.sequence_length: found {self._length}, but the longest of "
-                f"{len(self._episodes)} episodes has {longest} steps"
-            )
+        if not len(self._steps):
+            raise UserError("found no steps, expected some to learn from")
         first_row, first_start = self._first_row.view, self._first_start.view
         return SequenceSampler(
             length=self._length,

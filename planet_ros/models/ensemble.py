@@ -100,10 +100,12 @@ class Ensemble(WorldModel):
             *(moments.change if self._predicts_change else moments.after for moments in vectors),
             statistics.reward,
         ]
+        among = [*(moments.seen for moments in vectors), statistics.reward]
         self._set("observation_mean", np.concatenate([one.mean for one in before]))
         self._set("observation_factor", 1 / np.concatenate([spread(one) for one in before]))
         self._set("target_mean", np.concatenate([one.mean for one in targets]))
-        self._set("target_std", np.concatenate([spread(one) for one in targets]))
+        scales = [spread(one, of) for one, of in zip(targets, among, strict=True)]
+        self._set("target_std", np.concatenate(scales))
 
     def _set(self, name: str, value: np.ndarray) -> None:
         buffer = getattr(self, name)

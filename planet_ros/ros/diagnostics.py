@@ -32,6 +32,8 @@ class Situation:
         lacking: Parts of the observation that do not come; empty if all do.
         dropped: Messages that could not be read.
         period: Time between two commands.
+        crowd: Who else publishes where there should be one publisher; empty if nobody does.
+        stopped_clock: That simulated time stands still; empty if it does not.
     """
 
     bundle: Bundle | None = None
@@ -42,6 +44,8 @@ class Situation:
     lacking: str = ""
     dropped: int = 0
     period: Latency = field(default_factory=Latency)
+    crowd: str = ""
+    stopped_clock: str = ""
 
     def judgement(self) -> tuple[bytes, str]:
         """Level and message of the status."""
@@ -49,14 +53,17 @@ class Situation:
             return DiagnosticStatus.OK, "inactive"
         if self.bundle is None:
             return DiagnosticStatus.WARN, f"waiting for a model on '{MODEL_TOPIC}'"
+        if self.loop.failure:
+            return DiagnosticStatus.ERROR, self.loop.failure
+        for warning in (self.crowd, self.stopped_clock):
+            if warning:
+                return DiagnosticStatus.WARN, warning
         if self.refusal:
             return DiagnosticStatus.WARN, f"the newest model was refused: {self.refusal}"
         if self.lacking and self.lock_step:
             return DiagnosticStatus.WARN, f"the observation is not complete: {self.lacking}"
         if self.command is None:
             return DiagnosticStatus.OK, "waiting for an observation"
-        if self.loop.failure:
-            return DiagnosticStatus.ERROR, self.loop.failure
         if self.command.origin is Origin.SAFE:
             level = DiagnosticStatus.OK if self.loop.waiting else DiagnosticStatus.WARN
             return level, f"safe command: {self.command.reason}"
