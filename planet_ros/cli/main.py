@@ -80,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
         "train",
         "learn an environment in one process, as fast as the machine goes",
         """
-  planet-ros train --config config/pendulum.yaml --steps 1400 --output runs/pendulum
+  planet-ros train --config config/pendulum.yaml --steps 1000 --output runs/pendulum
   planet-ros train --env-id MountainCarContinuous-v0 --steps 5000 --output runs/car \\
       --set training.random_steps=3000 --set training.random_noise_beta=2 \\
       --set planner.horizon=80
@@ -220,7 +220,7 @@ the newest one it has seen least.""",
         "learn to swing up a pendulum with three processes over ROS topics",
         """
   planet-ros demo
-  planet-ros demo --output runs/demo --steps 1400 --episodes 10
+  planet-ros demo --output runs/demo --steps 1000 --episodes 10
 
 gym_bridge simulates, trainer learns, controller plans; then the controller alone is evaluated
 on fresh starts, over the same topics. The last line is one JSON object.""",

@@ -211,6 +211,10 @@ class Ensemble(WorldModel):
         """(E, B): every member learns from sequences of its own, as bootstrapping would give."""
         return (self.members, batch_size)
 
+    def scored_steps(self, sequence_length: int, loss_steps: int) -> int:
+        """`loss` reads no more than it covers."""
+        return loss_steps
+
     def loss(self, batch: TorchBatch, loss_steps: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Error of the first `loss_steps` steps, each predicted from the prediction before.
 

@@ -97,7 +97,8 @@ class Learner:
         self.store = EpisodeStore() if store is None else store
         if self.store.newest is not None:  # they are all alike
             signature.check(self.store.newest.layout, str(self.store.directory))
-        self._replay = Replay.of(self.store.episodes, training.sequence_length)
+        scored = self.model.scored_steps(training.sequence_length, training.loss_steps)
+        self._replay = Replay.of(self.store.episodes, training.sequence_length, scored)
         self.environment_steps = 0
         self.decisions = 0
         self.fits = 0

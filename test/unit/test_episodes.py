@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from arrays import float32
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -529,6 +529,49 @@ class TestSampler:
         whole = [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (3, 0)]
         assert found == [*whole, *((4, start) for start in range(5))]
 
+    @given(
+        lengths=st.lists(st.integers(1, 12), min_size=1, max_size=6),
+        length=st.integers(1, 6),
+        scored=st.integers(1, 6),
+    )
+    @hypothesis_settings(max_examples=80, deadline=None)
+    def test_every_step_is_learned_from_as_often_as_the_others_where_less_is_than_a_sequence(
+        self, lengths: list[int], length: int, scored: int
+    ) -> None:
+        """The last ones of an episode too, which are what a terminal step teaches."""
+        assume(scored <= length <= max(lengths))
+        episodes = [
+            numbered(number, steps, terminated=True, camera=True)
+            for number, steps in enumerate(lengths)
+        ]
+        sampler = Replay.of(episodes, length, scored).sampler()
+        batch = sampler.at(np.arange(sampler.starts))
+        there = batch.mask.astype(bool)
+        # At each place in what is scored, the steps that can be there are, once each, and in order.
+        for place in range(scored):
+            seen = batch.observation["observation"][there[:, place], place]
+            assert [tuple(row) for row in seen.astype(int)] == [
+                (number, start + place)
+                for number, steps in enumerate(lengths)
+                for start in range(max(steps - scored, 0) + 1)
+                if start + place < steps
+            ]
+        # Every episode's end is scored, once at least, and once exactly as the last step scored.
+        ends = (batch.continues == 0)[:, :scored]
+        assert ends.sum() >= len(lengths)
+        assert ends[:, -1].sum() == sum(steps >= scored for steps in lengths)
+        # Whatever lies past an end is padding: of the vectors, of the images and of the rest.
+        at = batch.observation["observation"][..., 1]
+        np.testing.assert_array_equal(np.diff(at, axis=-1), batch.mask)
+        np.testing.assert_array_equal(batch.observation["camera"][..., 0, 0, 0], at)
+        assert not batch.reward[~there].any()
+        assert (batch.continues[~there] == 1).all()
+
+    @pytest.mark.parametrize("scored", [0, 4])
+    def test_steps_that_are_learned_from_must_be_some_of_the_sequence(self, scored: int) -> None:
+        with pytest.raises(ValueError, match=f"scored: found {scored}, expected 1 to 3"):
+            Replay(3, scored)
+
     def test_starts_are_drawn_uniformly_over_all_episodes(self) -> None:
         lengths = [4, 9, 2, 15]
         episodes = [numbered(number, steps) for number, steps in enumerate(lengths)]
@@ -562,12 +605,12 @@ class TestSampler:
 class LiteralSampler:
     """All episodes in one piece, put together anew each time: slow, and easy to see through."""
 
-    def __init__(self, episodes: Sequence[Episode], length: int) -> None:
+    def __init__(self, episodes: Sequence[Episode], length: int, scored: int) -> None:
         self.length = length
         self.starts = [
             (episode, start)
             for episode in episodes
-            for start in range(max(1, len(episode) - length + 1))
+            for start in range(max(1, len(episode) - scored + 1))
         ]
 
     def sample(self, batch: tuple[int, ...], rng: np.random.Generator) -> dict[str, Any]:
@@ -618,15 +661,22 @@ class TestReplay:
             max_size=20,
         ),
         length=st.integers(1, 5),
+        scored=st.integers(1, 5),
         camera=st.booleans(),
         seed=st.integers(0, 1000),
     )
     @hypothesis_settings(max_examples=100, deadline=None)
     def test_draws_what_a_literal_version_draws_whatever_came_and_went(
-        self, actions: list[tuple[str, int]], length: int, camera: bool, seed: int
+        self,
+        actions: list[tuple[str, int]],
+        length: int,
+        scored: int,
+        camera: bool,
+        seed: int,
     ) -> None:
         rng = np.random.default_rng(seed)
-        replay, kept, ongoing = Replay(length), [], None
+        scored = min(scored, length)
+        replay, kept, ongoing = Replay(length, scored), [], None
         for action, number in actions:
             if action == "add":
                 kept.append(random_episode(rng, number, camera))
@@ -639,16 +689,19 @@ class TestReplay:
             else:
                 ongoing = random_episode(rng, number, camera) if number else None
                 replay.follow(ongoing)
-            self.compare(replay, [*kept, *([ongoing] if ongoing else [])], length, seed)
+            episodes = [*kept, *([ongoing] if ongoing else [])]
+            self.compare(replay, episodes, length, scored, seed)
 
     @staticmethod
-    def compare(replay: Replay, episodes: list[Episode], length: int, seed: int) -> None:
+    def compare(
+        replay: Replay, episodes: list[Episode], length: int, scored: int, seed: int
+    ) -> None:
         if not episodes:
             with pytest.raises(UserError, match="found no steps"):
                 replay.sampler()
             return
         one, other = np.random.default_rng(seed), np.random.default_rng(seed)
-        sampler, literal = replay.sampler(), LiteralSampler(episodes, length)
+        sampler, literal = replay.sampler(), LiteralSampler(episodes, length, scored)
         for _ in range(2):
             batch, expected = sampler.sample((2, 8), one), literal.sample((2, 8), other)
             found = {**vars(batch), **batch.observation}
