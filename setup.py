@@ -22,6 +22,8 @@ TRAIN = [
     "torch==2.13.0",
     "gymnasium[classic-control,mujoco]>=1.1,<2",
     "onnx>=1.17",
+    # onnx brings it, and 0.6 would bring NumPy 2: Ubuntu 24.04's own NumPy 1.26 stays.
+    "ml_dtypes>=0.5,<0.6",
     "matplotlib>=3.8",
     "tqdm>=4.66",
     "PyYAML>=6.0",
@@ -49,10 +51,11 @@ ROS = [
     "ros-std-srvs==5.3.6",
 ]
 
+# As Ubuntu 24.04 has them, which `colcon test` takes there.
 TEST = [
-    "pytest>=8",
-    "pytest-timeout>=2.3",
-    "hypothesis>=6.100",
+    "pytest>=7.4",
+    "pytest-timeout>=2.2",
+    "hypothesis>=6.98",
     "scipy>=1.11",
 ]
 
@@ -64,7 +67,8 @@ DEV = [
     "types-PyYAML>=6.0.12",
     "catkin_pkg>=1.0",
     "colcon-common-extensions>=0.3",
-    "setuptools>=64",
+    # From 80 on, `colcon build --symlink-install` copies instead, without a word.
+    "setuptools>=64,<80",
 ]
 
 setup(

@@ -41,6 +41,8 @@ pytestmark = [
 
 ROOT = TEST_FOLDER.parent
 END_LIMIT_S = 10.0
+SAVE_LIMIT_S = 30.0
+"""A trainer has a run to save."""
 LAUNCH = """
 import sys
 from launch import LaunchDescription, LaunchService
@@ -203,7 +205,8 @@ def test_ctrl_c_ends_it_with_code_0(launch: Callable[..., Launched], file: str, 
     for _ in range(times):
         launched.press_ctrl_c()
         time.sleep(0.2)
-    assert launched.exit_code() == 0
+    limit_s = SAVE_LIMIT_S if file == "learn.launch.py" else END_LIMIT_S
+    assert launched.exit_code(limit_s) == 0
     ended = re.findall(r"process has (finished cleanly|died)", launched.output)
     assert ended == ["finished cleanly"] * len(launched.pids), launched.output
     assert "Traceback" not in launched.output
@@ -234,7 +237,8 @@ def test_it_ends_with_code_1_and_names_a_node_that_is_killed(
 ) -> None:
     launched = run(launch, file)
     os.kill(launched.pids[node], signal.SIGKILL)
-    assert launched.exit_code() == 1
+    limit_s = SAVE_LIMIT_S if file == "learn.launch.py" and node != "trainer" else END_LIMIT_S
+    assert launched.exit_code(limit_s) == 1
     assert f"the {node} was ended by SIGKILL" in launched.output
 
 
@@ -243,7 +247,7 @@ def test_learning_ends_with_code_0_once_the_trainer_is_done(
 ) -> None:
     launched = launch("learn.launch.py", SHORT)
     launched.until("learned from")
-    assert launched.exit_code() == 0
+    assert launched.exit_code(SAVE_LIMIT_S) == 0
     assert (tmp_path / "run" / "model" / "manifest.json").exists()
 
     # The folder holds a run now: it is gone on with where that is asked for, and only there.
@@ -252,7 +256,7 @@ def test_learning_ends_with_code_0_once_the_trainer_is_done(
     assert "resume:=true" in again.output
     resumed = launch("learn.launch.py", SHORT, resume="true", steps=160)
     resumed.until("learned from 160")
-    assert resumed.exit_code() == 0
+    assert resumed.exit_code(SAVE_LIMIT_S) == 0
 
 
 @pytest.mark.parametrize(
