@@ -79,8 +79,6 @@ class GymBridge(Node):
         self._training = settings.training
         environment = Environment(EnvironmentSpec.of(settings))
         signature = environment.signature
-        for note in environment.notes(fits_within_episodes=True):  # that is the learner's affair
-            self.get_logger().warn(note)
         check_topics(signature)
         self._limits = Limits(
             signature.low, signature.high, self._settings.safe_command, "bridge.safe_command"

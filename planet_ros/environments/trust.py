@@ -12,12 +12,29 @@ from collections.abc import Collection
 from planet_ros.environments.environment import EnvironmentSpec
 from planet_ros.errors import UserError
 
+_OWN_WRAPPERS = {
+    "planet_ros.environments.wrappers": (
+        "ActionRepeat",
+        "AngleEncoding",
+        "ArrangeImage",
+        "RenderedImage",
+        "SelectObservation",
+    ),
+    "planet_ros.environments.action_wrappers": (
+        "BoundedAction",
+        "NormalizedAction",
+        "SelectAction",
+    ),
+}
+"""Where those of this project are; `planet_ros.wrappers` has them all."""
+
 KNOWN_WRAPPERS = frozenset(
     {
         *(
             f"{module}:{name}"
-            for module in ("planet_ros.wrappers", "planet_ros.environments.wrappers")
-            for name in ("ActionRepeat", "RenderedImage", "SelectObservation")
+            for home, names in _OWN_WRAPPERS.items()
+            for module in ("planet_ros.wrappers", home)
+            for name in names
         ),
         # Those of Gymnasium that only compute: none writes files, opens a window or takes a
         # function.

@@ -138,3 +138,12 @@ def test_names_that_do_not_print_are_shown_escaped_and_cut() -> None:
         check_names(spec, (), "bundle")
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 500
+
+
+def test_every_wrapper_of_the_project_is_known() -> None:
+    from planet_ros import wrappers
+
+    for name in wrappers.__all__:
+        wrapper = getattr(wrappers, name)
+        for module in ("planet_ros.wrappers", wrapper.__module__):
+            assert f"{module}:{name}" in KNOWN_WRAPPERS
