@@ -1,7 +1,10 @@
 """Package planet_ros: the one place that lists its dependencies and their bounds."""
 
+import sys
 from glob import glob
+from pathlib import Path
 
+import setuptools
 from setuptools import find_packages, setup
 
 NAME = "planet_ros"
@@ -70,6 +73,14 @@ DEV = [
     # From 80 on, `colcon build --symlink-install` copies instead, without a word.
     "setuptools>=64,<80",
 ]
+
+if Path(sys.argv[0]).name == "setup.py" and int(setuptools.__version__.split(".")[0]) >= 80:
+    # Run by colcon, which shows this; pip has the setuptools that pyproject.toml asks for.
+    print(
+        f"setuptools {setuptools.__version__}: colcon build --symlink-install copies instead; for "
+        "links: pip install 'setuptools<80'",
+        file=sys.stderr,
+    )
 
 setup(
     name=NAME,

@@ -276,7 +276,9 @@ class GymBridge(Node):
 
     def _publish_images(self, step: Step) -> None:
         for name, publisher in self._images.items():
-            publisher.publish(image_message(make, step.observation[name], step.stamp_ns))
+            # The camera of this name is the frame: tools refuse images without one.
+            image = image_message(make, step.observation[name], step.stamp_ns, frame_id=name)
+            publisher.publish(image)
 
     def _publish_observation(self) -> None:
         step = self._simulation.current

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +31,10 @@ class RepeatedError(ValueError):
 
 
 def read_word(text: str) -> bool | int | float | str | None:
-    """What a scalar without quotes is to ROS; None where there is nothing, which ROS refuses."""
+    """What a scalar without quotes is to ROS; None where there is nothing, which ROS refuses.
+
+    Numbers below 2.3e-308, and those in hexadecimal with a fraction, are read otherwise there.
+    """
     if text == "":
         return None
     if text in _TRUE or text in _FALSE:
@@ -45,9 +47,7 @@ def read_word(text: str) -> bool | int | float | str | None:
         return float(text.replace(".", ""))
     if _NUMBER.fullmatch(text):
         number = float(text)
-        lost = math.isinf(number) or (
-            abs(number) < sys.float_info.min and re.match(r"[-+0.]*[1-9]", text) is not None
-        )
+        lost = math.isinf(number) or (number == 0 and re.match(r"[-+0.]*[1-9]", text) is not None)
         if not lost:
             return number
     return text

@@ -33,9 +33,10 @@ _ENCODINGS = {
 }
 
 
-def image_message(make: Make, image: NDArray[np.uint8], stamp_ns: int) -> Any:
+def image_message(make: Make, image: NDArray[np.uint8], stamp_ns: int, frame_id: str = "") -> Any:
     """A message of an image (height, width, channels): ``mono8`` of 1 channel, ``rgb8`` of 3."""
     message = make(IMAGE_TYPE)
+    message.header.frame_id = frame_id
     message.height, message.width, channels = image.shape
     message.step = message.width * channels
     message.encoding = "mono8" if channels == 1 else "rgb8"

@@ -10,6 +10,8 @@ import gymnasium
 import numpy as np
 import pytest
 from nodes import ENVIRONMENT, Commander, Ros
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
@@ -207,3 +209,28 @@ def test_sigterm_ends_it_cleanly(ros: Ros) -> None:
     bridge = ros.start("gym_bridge", ENVIRONMENT)
     ros.until(lambda: len(commander.steps) > 3)
     assert bridge.end(signal.SIGTERM) == 0
+
+
+def test_the_pace_can_change_while_it_runs_and_the_environment_cannot(ros: Ros) -> None:
+    ros.start("gym_bridge", {**ENVIRONMENT, "bridge.mode": "real_time"})
+    clocks = ros.collect(Clock, "/clock", EVERY_STEP)
+    ros.until(lambda: len(clocks) > 2)
+
+    def set_to(name: str, value: ParameterValue) -> bool:
+        request = SetParameters.Request(parameters=[Parameter(name=name, value=value)])
+        (result,) = ros.call(SetParameters, "gym_bridge/set_parameters", request).results
+        return bool(result.successful)
+
+    def pace() -> float:
+        """Simulated seconds for each second."""
+        first, begin_s = len(clocks), time.monotonic()
+        ros.spin(2.0)
+        times = [clock.clock.sec + clock.clock.nanosec / 1e9 for clock in clocks[first:]]
+        return (times[-1] - times[0]) / (time.monotonic() - begin_s)
+
+    slow = pace()
+    number = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=4.0)
+    assert set_to("bridge.real_time_factor", number)
+    assert pace() > 2 * slow
+    text = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value="Other-v0")
+    assert not set_to("env_id", text)

@@ -15,6 +15,7 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from words import WORDS
 
 from planet_ros.config import (
     NODES,
@@ -26,6 +27,9 @@ from planet_ros.config import (
     TrainerNodeSettings,
     flatten,
     load_settings,
+    narrowed,
+    nest,
+    save_settings,
     schema,
     settings_from,
 )
@@ -277,6 +281,109 @@ def test_unknown_name_is_refused_with_the_closest_one(
 
 
 @pytest.mark.parametrize(
+    "name",
+    ["rate_hz", "safe_command", "horizn", "planner.speed", "planet_ros.controller.rate_hz"],
+)
+def test_what_may_be_ours_in_the_wrong_place_is_refused(
+    make_node: Callable[..., Node], name: str
+) -> None:
+    with pytest.raises(UserError, match="unknown setting"):
+        NodeSettings(make_node(**{name.replace(".", "__"): 1.0}), ControllerNodeSettings)
+
+
+def test_names_of_other_packages_are_passed_over_with_a_warning(
+    make_node: Callable[..., Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(
+        RcutilsLogger, "warning", lambda self, message, **kwargs: lines.append(message)
+    )
+    monkeypatch.setattr(
+        RcutilsLogger, "warn", lambda self, message, **kwargs: lines.append(message)
+    )
+    node = make_node(
+        robot_description="<robot/>" * 1000,
+        controller_manager__update_rate=100,
+        FollowPath__max_speed=1.0,
+        seed=3,
+    )
+    settings = NodeSettings(node, ControllerNodeSettings)
+    assert settings.read().seed == 3
+    assert settings.unused == {}
+    (line,) = lines
+    for name in ("robot_description", "controller_manager.update_rate", "FollowPath.max_speed"):
+        assert name in line
+    assert "<robot/>" not in line
+
+
+# ── files that tools write ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_a_node_reads_a_runs_settings(context: Any, tmp_path: Path, name: str) -> None:
+    settings = settings_from(
+        {"env_action_names": ["x", "y"], "training.learning_rate": 1e-05, "seed": 4}
+    )
+    save_settings(settings, tmp_path / "settings.yaml")
+    read, _ = read_from(tmp_path / "settings.yaml", context, name, NODES[name])
+    assert read == narrowed(settings, NODES[name])
+
+
+def dumped(node: Node) -> str:
+    """What `ros2 param dump` writes of a node."""
+    values = {name: one.value for name, one in node.get_parameters_by_prefix("").items()}
+    plain = {
+        name: list(value) if hasattr(value, "typecode") else value for name, value in values.items()
+    }
+    name = node.get_fully_qualified_name()
+    return yaml.dump({name: {"ros__parameters": nest(plain)}}, default_flow_style=False)
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_a_node_reads_its_own_dump_and_so_does_the_command_line(
+    context: Any, tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("/**:\n  ros__parameters: {seed: 4, controller: {rate_hz: 50}}\n")
+    node = Node(
+        name,
+        context=context,
+        cli_args=["--ros-args", "--params-file", str(file)],
+        start_parameter_services=False,
+        enable_rosout=False,
+    )
+    try:
+        expected = NodeSettings(node, NODES[name]).read()
+        text = dumped(node)
+    finally:
+        node.destroy_node()
+    assert "!!" not in text  # such as bytes
+    (tmp_path / "dump.yaml").write_text(text)
+    read, unused = read_from(tmp_path / "dump.yaml", context, name, NODES[name])
+    assert (read, unused) == (expected, {})
+    assert load_settings(tmp_path / "dump.yaml", schema=NODES[name]) == expected
+
+
+@pytest.mark.parametrize("text", [*WORDS])
+def test_the_command_line_reads_a_word_as_ros_does(context: Any, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(f"/**:\n  ros__parameters:\n    a: {text}\n")
+    node = Node(
+        "reader",
+        context=context,
+        cli_args=["--ros-args", "--params-file", str(path)],
+        use_global_arguments=False,
+        start_parameter_services=False,
+        enable_rosout=False,
+    )
+    try:
+        value = node._parameter_overrides["a"].value
+    finally:
+        node.destroy_node()
+    assert (type(value), value) == (type(WORDS[text]), WORDS[text])
+
+
+@pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
         ("controller.rate_hz", 1001.0, "0 ≤ value ≤ 1000"),
@@ -347,6 +454,35 @@ def test_empty_list_that_a_node_is_started_with_is_an_empty_list(
         assert NodeSettings(node, Settings).read() == Settings()
     finally:
         node.destroy_node()
+
+
+@pytest.mark.parametrize("given", [{}, {"controller__safe_command": [], "env_modules": []}])
+def test_an_empty_list_has_the_type_of_its_list(
+    make_node: Callable[..., Node], given: dict[str, Any]
+) -> None:
+    node = make_node(**given)
+    NodeSettings(node, Settings)
+    types = {
+        name: node.get_parameter(name).type_
+        for name, setting in SCHEMA.items()
+        if isinstance(setting.default, list)
+    }
+    assert types["controller.safe_command"] is Parameter.Type.DOUBLE_ARRAY
+    assert types["env_modules"] is Parameter.Type.STRING_ARRAY
+    assert types["world_model.hidden_sizes"] is Parameter.Type.INTEGER_ARRAY
+    assert Parameter.Type.BYTE_ARRAY not in types.values()
+    # As `ros2 param set` sends an empty list, and as it comes back.
+    bools = Parameter("controller.safe_command", Parameter.Type.BOOL_ARRAY, [])
+    assert node.set_parameters([bools])[0].successful
+    assert node.get_parameter("controller.safe_command").type_ is Parameter.Type.DOUBLE_ARRAY
+
+
+def test_an_integer_for_a_number_becomes_one(make_node: Callable[..., Node]) -> None:
+    node = make_node(controller__rate_hz=50)
+    NodeSettings(node, ControllerNodeSettings)
+    assert node.get_parameter("controller.rate_hz").type_ is Parameter.Type.DOUBLE
+    assert set_to(node, "controller.rate_hz", 20).successful
+    assert node.get_parameter("controller.rate_hz").type_ is Parameter.Type.DOUBLE
 
 
 # ── changes while the node runs ──────────────────────────────────────────────────────────────
@@ -421,3 +557,33 @@ def test_bound_itself_is_accepted(make_node: Callable[..., Node]) -> None:
     assert set_to(node, "controller.rate_hz", 0.0).successful
     assert set_to(node, "seed", 2**31 - 1).successful
     assert (settings.read().controller.rate_hz, settings.read().seed) == (0.0, 2**31 - 1)
+
+
+def test_what_cannot_change_is_read_only(make_node: Callable[..., Node]) -> None:
+    node = make_node(env_modules=[], seed=3)
+    settings = NodeSettings(node, BridgeNodeSettings, changeable=("bridge.real_time_factor",))
+    for setting in schema(BridgeNodeSettings):
+        read_only = node.describe_parameter(setting.name).read_only
+        assert read_only == (setting.name != "bridge.real_time_factor")
+    result = set_to(node, "env_id", "Other-v0")
+    assert not result.successful
+    assert "read-only" in result.reason
+    assert set_to(node, "bridge.real_time_factor", 2).successful
+    assert settings.read().bridge.real_time_factor == 2.0
+    assert settings.read().seed == 3
+
+
+def test_a_change_that_waits_is_said_to(
+    make_node: Callable[..., Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(
+        RcutilsLogger, "info", lambda self, message, **kwargs: lines.append(message)
+    )
+    node = make_node()
+    NodeSettings(node, ControllerNodeSettings, effect="at the next configure")
+    assert lines == []
+    assert not set_to(node, "controller.rate_hz", -3.0).successful
+    assert lines == []
+    assert set_to(node, "controller.rate_hz", 30.0).successful
+    assert lines == ["controller.rate_hz: taken up at the next configure"]

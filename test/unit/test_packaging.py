@@ -28,6 +28,43 @@ def arguments(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return passed
 
 
+def run_setup(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    setuptools = pytest.importorskip("setuptools")
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(setuptools, "setup", lambda **kwargs: None)
+    monkeypatch.setattr(setuptools, "__version__", version)
+    source = (ROOT / "setup.py").read_text(encoding="utf-8")
+    exec(compile(source, "setup.py", "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize(("version", "told"), [("79.0.1", False), ("84.0.0", True)])
+def test_colcon_is_told_where_it_cannot_link(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], version: str, told: bool
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["setup.py", "build"])
+    run_setup(monkeypatch, version)
+    assert ("setuptools<80" in capsys.readouterr().err) == told
+    monkeypatch.setattr(sys, "argv", ["pip"])
+    run_setup(monkeypatch, version)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_readme_installs_what_colcon_needs() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    installs = [line for line in readme.splitlines() if "pip install" in line and "src/" in line]
+    assert installs
+    assert all("'setuptools<80'" in line for line in installs)
+
+
+def test_ubuntus_pytest_runs_the_tests(arguments: dict[str, Any]) -> None:
+    """Ubuntu 24.04 has 7.4.4, with the plug-ins that ROS's packages need."""
+    configuration = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    found = re.search(r'^minversion = "(\d+)\.(\d+)"', configuration, re.MULTILINE)
+    assert found
+    assert tuple(map(int, found.groups())) <= (7, 4)
+    assert "pytest>=7.4" in arguments["extras_require"]["test"]
+
+
 @pytest.fixture(scope="module")
 def manifest() -> ElementTree.Element:
     return ElementTree.parse(ROOT / "package.xml").getroot()
