@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import re
 import typing
 from collections.abc import Iterator, Mapping
@@ -39,7 +38,10 @@ _MOST_SHOWN = 200  # characters of a value in an error
 class _Part(BaseModel):
     # A field that is not known is passed over: `Manifest.requires` names those that must not be.
     # It holds for the signature too, whose dataclasses take the configuration of what holds them.
-    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+    # Validators are made when they are first needed, as those of the settings.
+    model_config = ConfigDict(
+        extra="ignore", frozen=True, protected_namespaces=(), defer_build=True
+    )
 
 
 class Graph(_Part):
@@ -156,10 +158,10 @@ class Manifest(_Part):
 
     def to_json(self) -> bytes:
         """The file's content, with its own hash in it."""
-        fields = json.loads(self.model_dump_json())
-        document = {name: fields.pop(name) for name in ("format", "version")}
-        document |= {_HASH_FIELD: _NO_HASH, **fields}
-        content = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+        # A line more behind the version's, put there as text: this is done at every export.
+        version = f'"version": {FORMAT_VERSION},\n'
+        before, _, after = self.model_dump_json(indent=2).partition(version)
+        content = f'{before}{version}  "{_HASH_FIELD}": "{_NO_HASH}",\n{after}\n'.encode()
         return content.replace(_NO_HASH.encode(), _own_hash(content, _NO_HASH).encode(), 1)
 
     @classmethod
