@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 
 # The interpreter to make .venv with, for example `make test PYTHON=python3.12`.
 PYTHON ?=
-# The preset and the seeds of `make results`.
+# The preset and the seeds of `make results`; ranges such as 100-119 too.
 TASK ?=
 SEEDS ?= 0 1 2
 # What mypy infers can hang on the order of a set.

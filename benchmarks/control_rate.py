@@ -64,7 +64,7 @@ class Meter:
 def measure(options: argparse.Namespace, logs: Path) -> dict[str, Any]:
     bundle = load_bundle(options.model)
     simulate = {
-        **simulation_of(bundle),
+        **simulation_of(bundle, options.allow_python),
         "bridge.mode": "real_time",
         "bridge.real_time_factor": options.rate * bundle.manifest.signature.period_s,
     }
@@ -149,6 +149,13 @@ def _options() -> argparse.Namespace:
         "--warm-up", type=float, default=3.0, help="seconds before that (default: 3)"
     )
     parser.add_argument("--domain", type=int, help="ROS_DOMAIN_ID (default: any)")
+    parser.add_argument(
+        "--allow-python",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a Python module that the bundle may name, as of planet-ros evaluate",
+    )
     return parser.parse_args()
 
 

@@ -31,23 +31,23 @@ from planet_ros.supervision.supervisor import Record, Supervisor
 from planet_ros.training.evaluate import environment_of, evaluate
 
 
-def in_one_process(bundle: Bundle, episodes: int, seed: int) -> list[float]:
+def in_one_process(bundle: Bundle, episodes: int, seed: int, allowed: list[str]) -> list[float]:
     """Returns of the episodes."""
-    environment = Environment(environment_of(bundle))
+    environment = Environment(environment_of(bundle, allowed))
     try:
         return evaluate(bundle, environment, episodes=episodes, seed=seed).returns
     finally:
         environment.close()
 
 
-def over_topics(bundle: Bundle, episodes: int, seed: int, logs: Path) -> Record:
+def over_topics(bundle: Bundle, episodes: int, seed: int, logs: Path, allowed: list[str]) -> Record:
     """The same through bridge and controller."""
     with Supervisor() as supervisor:
         return evaluate_over_topics(
             supervisor,
             bundle.path,
             config=find_config("pendulum.yaml"),
-            simulation=simulation_of(bundle),
+            simulation=simulation_of(bundle, allowed),
             episodes=episodes,
             seed=seed,
             logs=logs,
@@ -57,8 +57,8 @@ def over_topics(bundle: Bundle, episodes: int, seed: int, logs: Path) -> Record:
 
 def measure(options: argparse.Namespace, logs: Path) -> dict[str, Any]:
     bundle = load_bundle(options.model)
-    inside = in_one_process(bundle, options.episodes, options.seed)
-    record = over_topics(bundle, options.episodes, options.seed, logs)
+    inside = in_one_process(bundle, options.episodes, options.seed, options.allow_python)
+    record = over_topics(bundle, options.episodes, options.seed, logs, options.allow_python)
     mean = float(np.mean(inside))
     return {
         "episodes": options.episodes,
@@ -103,6 +103,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--episodes", type=int, default=20, help="of each kind (default: 20)")
     parser.add_argument("--seed", type=int, default=2000, help="of the first start (default: 2000)")
     parser.add_argument("--domain", type=int, help="ROS_DOMAIN_ID (default: any)")
+    parser.add_argument(
+        "--allow-python",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a Python module that the bundle may name, as of planet-ros evaluate",
+    )
     options = parser.parse_args()
     if options.episodes < 1:
         parser.error(f"--episodes: found {options.episodes}, expected at least 1")

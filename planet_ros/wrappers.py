@@ -1,5 +1,21 @@
 """The wrappers under the name by which parameter files and manifests call them."""
 
-from planet_ros.environments.wrappers import ActionRepeat, RenderedImage, SelectObservation
+from planet_ros.environments.action_wrappers import BoundedAction, NormalizedAction, SelectAction
+from planet_ros.environments.wrappers import (
+    ActionRepeat,
+    AngleEncoding,
+    ArrangeImage,
+    RenderedImage,
+    SelectObservation,
+)
 
-__all__ = ["ActionRepeat", "RenderedImage", "SelectObservation"]
+__all__ = [
+    "ActionRepeat",
+    "AngleEncoding",
+    "ArrangeImage",
+    "BoundedAction",
+    "NormalizedAction",
+    "RenderedImage",
+    "SelectAction",
+    "SelectObservation",
+]

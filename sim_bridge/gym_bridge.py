@@ -22,12 +22,18 @@ from planet_ros.control.limits import Limits
 from planet_ros.data import Step
 from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
-from planet_ros.messages.fields import time_message
+from planet_ros.messages.fields import shortened, time_message
 from planet_ros.messages.images import image_message
 from planet_ros.messages.steps import step_message
-from planet_ros.messages.vectors import read_vector, vector_message, vector_of
+from planet_ros.messages.vectors import (
+    VECTOR_TYPE,
+    read_vector,
+    vector_message,
+    vector_of,
+)
 from planet_ros.ros.parameters import NodeSettings
 from planet_ros.ros.run import run_node
+from planet_ros.ros.subscriptions import Source, crowd, subscribe
 from planet_ros.ros.topics import (
     COMMAND_TOPIC,
     EVERY_STEP,
@@ -36,11 +42,14 @@ from planet_ros.ros.topics import (
     NEWEST_RELIABLE,
     OBSERVATION_TOPIC,
     STEP_TOPIC,
+    TRAINER,
     check_topics,
 )
 from planet_ros.ros.types import make
 from sim_bridge.joint_states import has_joints, read_joints
 from sim_bridge.simulation import Simulation
+
+CROWD_PERIOD_S = 2.0
 
 PACE = "bridge.real_time_factor"
 """The one parameter that can change while the node runs."""
@@ -96,8 +105,17 @@ class GymBridge(Node):
             if has_joints(environment.gym)
             else None
         )
-        self.create_subscription(
-            Float64MultiArray, COMMAND_TOPIC, self._on_command, NEWEST_RELIABLE
+        self._commands = Source(
+            subscribe(
+                self,
+                VECTOR_TYPE,
+                COMMAND_TOPIC,
+                NEWEST_RELIABLE,
+                take=self._on_command,
+                drop=self._drop,
+                numbers=lambda: signature.actions,
+            ),
+            VECTOR_TYPE,
         )
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/pause", self._on_pause)
@@ -109,6 +127,7 @@ class GymBridge(Node):
         else:
             period_s = self._step_period_s / self._settings.real_time_factor
             self._periods = self.create_timer(period_s, self._on_period, clock=steady)
+        self.create_timer(CROWD_PERIOD_S, self._warn_of_crowds, clock=steady)
         self.add_post_set_parameters_callback(self._on_parameters)
         self.get_logger().info(
             f"{settings.env_id} in {self._settings.mode} mode"
@@ -121,14 +140,22 @@ class GymBridge(Node):
         """Release the environment."""
         self._simulation.environment.close()
 
+    def _warn_of_crowds(self) -> None:
+        """Say where another simulation, or a second controller, is on the same topics."""
+        found = crowd(self, [self._commands.subscription.topic_name], may_share=[TRAINER])
+        found = found or crowd(self, [self._steps.topic_name, self._observations.topic_name])
+        if found:
+            self.get_logger().warn(found, throttle_duration_sec=10.0)
+
     # ── lock-step ────────────────────────────────────────────────────────────────────────────
 
     def _on_command(self, message: Float64MultiArray) -> None:
         try:
             vector = read_vector(message, len(self._limits.low))
         except UserError as error:
-            self.get_logger().error(f"dropped a command: {error}", throttle_duration_sec=2.0)
+            self._drop(error)
             return
+        self._commands.dropped = 0
         if not self._lock_step:
             self._command = (vector.values, time.monotonic())
             return
@@ -143,6 +170,11 @@ class GymBridge(Node):
         if not self._paused:
             self._go_on()
 
+    def _drop(self, reason: UserError) -> None:
+        self._commands.dropped += 1
+        self._commands.reason = shortened(str(reason))
+        self.get_logger().error(f"dropped a command: {reason}", throttle_duration_sec=2.0)
+
     def _on_silence(self) -> None:
         """Repeat the observation that nobody has answered."""
         waited_s = time.monotonic() - self._awaited_since_s
@@ -150,8 +182,7 @@ class GymBridge(Node):
             return
         self._show_again()
         self.get_logger().warn(
-            f"no command on '{COMMAND_TOPIC}' for the observation of {waited_s:.1f} s ago "
-            f"({self.count_publishers(COMMAND_TOPIC)} publishers)",
+            f"no command for the observation of {waited_s:.1f} s ago: {self._commands.text(self)}",
             throttle_duration_sec=5.0,
         )
 
@@ -198,8 +229,8 @@ class GymBridge(Node):
                 action = held
             else:
                 self.get_logger().warn(
-                    f"no command on '{COMMAND_TOPIC}' for "
-                    f"{self._settings.command_timeout_s:g} s: applying the safe one",
+                    f"no command for {self._settings.command_timeout_s:g} s: applying the safe "
+                    f"one; {self._commands.text(self)}",
                     throttle_duration_sec=5.0,
                 )
         self._take(action)

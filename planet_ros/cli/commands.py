@@ -40,10 +40,12 @@ def train(options: argparse.Namespace) -> int:
             values[name] = value
     source = options.config
     if options.resume and source is None:
-        folder = Path(values.get("training.output", LearnerSettings().training.output))
-        source = folder / "settings.yaml"
+        from planet_ros.training.run import RunFolder
+
+        run_folder = RunFolder.of(values.get("training.output", LearnerSettings().training.output))
+        source = run_folder.settings_file
         if not source.exists():
-            raise UserError(f"--resume: {folder} holds no run (no settings.yaml)")
+            raise UserError(f"--resume: {run_folder.path} holds no run (no {source.name})")
     run = _trained(load_settings(source, values))
     print(f"bundle: {run.bundle}\nlearning curves: {run.curves_file}", file=sys.stderr)
     return 0
@@ -56,7 +58,7 @@ def _trained(settings: LearnerSettings) -> RunFolder:
     from planet_ros.training.loop import train as run_training
     from planet_ros.training.run import RunFolder
 
-    run = RunFolder(Path(settings.training.output))
+    run = RunFolder.of(settings.training.output)
     before = _content(run.metrics_file)
     try:
         return run_training(settings)
@@ -75,14 +77,22 @@ def evaluate(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from planet_ros.environments import Environment
+    from planet_ros.environments.trust import python_of
     from planet_ros.training.evaluate import environment_of
     from planet_ros.training.evaluate import evaluate as run_evaluation
     from planet_ros.training.progress import Progress
 
-    if options.episodes < 1:
-        raise UserError(f"--episodes: found {options.episodes}, expected at least 1")
+    for name in ("episodes", "max_steps"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            option = name.replace("_", "-")
+            raise UserError(f"--{option}: found {value}, expected at least 1")
     bundle = load_bundle(options.model)
-    spec = _environment_spec(options) if options.env_id else environment_of(bundle)
+    if options.env_id:
+        spec = _environment_spec(options)
+    else:
+        trusted = python_of(_environment_spec(options)) if options.config else {}
+        spec = environment_of(bundle, {*options.allow_python, *trusted})
     if options.env_kwargs is not None:
         spec = replace(spec, kwargs=_json_object("--env-kwargs", options.env_kwargs))
     planner = _planner(options, bundle.manifest.planner)
@@ -101,19 +111,28 @@ def evaluate(options: argparse.Namespace) -> int:
                 seed=options.seed,
                 planner=planner,
                 after_episode=after_episode,
+                longest=options.max_steps,
             ).to_dict()
     finally:
         environment.close()
+    # At once: no picture that cannot be drawn takes them away.
     if options.json:
-        print(json.dumps(result))
+        print(json.dumps(result), flush=True)
     else:
         ticks = result["tick_ms"]
+        if result["cut"]:
+            print(f"{result['cut']} episodes were cut: they had not ended")
         print(f"return: mean {result['mean']:.1f}, worst {result['worst']:.1f}")
         print(f"decision: p50 {ticks['p50']} ms, p99 {ticks['p99']} ms, max {ticks['max']} ms")
     if options.gif is not None:
         from planet_ros.report.gif import save_episode_gif
 
-        save_episode_gif(bundle, spec, options.gif, seed=options.seed)
+        try:
+            save_episode_gif(bundle, spec, options.gif, seed=options.seed)
+        except OSError as error:
+            raise UserError(f"--gif: {options.gif} cannot be written: {error.strerror}") from None
+        except UserError as error:
+            raise UserError(f"--gif: {error}") from None
     return 0
 
 

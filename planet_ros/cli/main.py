@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -10,36 +11,58 @@ from pathlib import Path
 from typing import Any
 
 from planet_ros import __version__
-from planet_ros.cli import commands
 from planet_ros.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, UserError
+
+EXIT_BROKEN_PIPE = 141
+"""As a shell has it for a program that writes to one that has ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 for success, 2 for bad input, 130 after Ctrl-C."""
-    options = build_parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _terminate)
+    command = ""
     try:
-        return int(options.run(options))
+        signal.signal(signal.SIGTERM, _terminate)
+        options = build_parser().parse_args(arguments)
+        command = f" {options.command}"
+        # Only now: it takes a second or two, in which Ctrl-C is pressed as well as at any time.
+        from planet_ros.cli import commands
+
+        return int(getattr(commands, options.command)(options))
     except UserError as error:
-        print(f"planet-ros {options.command}: error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return _failed(command, str(error))
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("planet_ros", "sim_bridge"):
             raise
-        print(
-            f"planet-ros {options.command}: error: {error}; this command needs the learner's "
-            "packages: pip install '.[train]' in the folder of planet_ros (and '.[ros]' where "
-            "ROS 2 itself is not installed)",
-            file=sys.stderr,
+        return _failed(
+            command,
+            f"{error}; this command needs the learner's packages: pip install '.[train]' in the "
+            "folder of planet_ros (and '.[ros]' where ROS 2 itself is not installed)",
         )
-        return EXIT_BAD_INPUT
+    except BrokenPipeError:  # of `planet-ros … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except OSError as error:  # a full disk, a folder that nobody may write into …
+        return _failed(command, str(error))
     except KeyboardInterrupt as interrupt:
-        print(f"\nplanet-ros {options.command}: {interrupt or 'stopped'}", file=sys.stderr)
+        print(f"\nplanet-ros{command}: {str(interrupt) or 'stopped'}", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _failed(command: str, reason: str) -> int:
+    print(f"planet-ros{command}: error: {reason}", file=sys.stderr)
+    return EXIT_BAD_INPUT
 
 
 def _terminate(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
+
+
+def _path(text: str) -> Path:
+    """A path; ``~`` is the home folder, also where the shell does not say so."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"found {text!r}: {error}") from None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -55,11 +78,12 @@ def build_parser() -> argparse.ArgumentParser:
     train = _command(
         subparsers,
         "train",
-        commands.train,
         "learn an environment in one process, as fast as the machine goes",
         """
-  planet-ros train --config config/pendulum.yaml --steps 1400 --output runs/pendulum
-  planet-ros train --env-id MountainCarContinuous-v0 --steps 5000 --output runs/car
+  planet-ros train --config config/pendulum.yaml --steps 1000 --output runs/pendulum
+  planet-ros train --env-id MountainCarContinuous-v0 --steps 5000 --output runs/car \\
+      --set training.random_steps=3000 --set training.random_noise_beta=2 \\
+      --set planner.horizon=80
   planet-ros train --resume --output runs/pendulum --steps 2000
   planet-ros train --set planner.horizon=15 --set world_model.members=3
 
@@ -69,7 +93,7 @@ metrics.jsonl, learning_curves.png and settings.yaml. Ctrl-C saves; --resume goe
     _settings_options(train)
     train.add_argument("--steps", type=int, help="environment steps in all (training.steps)")
     train.add_argument("--seed", type=int, help="seed of everything random")
-    train.add_argument("--output", type=Path, help="folder of the run (training.output)")
+    train.add_argument("--output", type=_path, help="folder of the run (training.output)")
     train.add_argument(
         "--resume", action="store_true", help="go on with the run in the output folder"
     )
@@ -77,7 +101,6 @@ metrics.jsonl, learning_curves.png and settings.yaml. Ctrl-C saves; --resume goe
     evaluate = _command(
         subparsers,
         "evaluate",
-        commands.evaluate,
         "run a bundle in its environment, by onnxruntime alone",
         """
   planet-ros evaluate --model runs/pendulum/model --episodes 20 --seed 1000
@@ -93,30 +116,43 @@ learned in, unless --env-id says otherwise; so is the planner, unless --config o
     evaluate.add_argument("--episodes", type=int, default=10, help="how many (default: 10)")
     evaluate.add_argument("--seed", type=int, default=1000, help="first start (default: 1000)")
     evaluate.add_argument("--env-kwargs", help="arguments of the environment, a JSON object")
-    evaluate.add_argument("--gif", type=Path, help="write the first episode as a GIF here")
+    evaluate.add_argument(
+        "--allow-python",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a Python module that the bundle may name for its environment or wrappers, beside "
+        "those of Gymnasium and planet_ros: it is imported, which runs it",
+    )
+    evaluate.add_argument(
+        "--max-steps",
+        type=int,
+        help="cut episodes after so many decisions (default: 1000 where the environment names no "
+        "time limit)",
+    )
+    evaluate.add_argument("--gif", type=_path, help="write the first episode as a GIF here")
     evaluate.add_argument(
         "--json",
         action="store_true",
-        help="print one JSON object on the last line: returns, mean, worst, steps, tick_ms",
+        help="print one JSON object on the last line: returns, mean, worst, steps, decisions, cut, "
+        "tick_ms",
     )
 
     export = _command(
         subparsers,
         "export",
-        commands.export,
         "write the bundle of a run's checkpoint",
         """
   planet-ros export --run runs/pendulum --output pendulum_bundle
   planet-ros export --run runs/pendulum --output short --set planner.horizon=12""",
     )
     _run_option(export)
-    export.add_argument("--output", type=Path, required=True, help="folder of the new bundle")
+    export.add_argument("--output", type=_path, required=True, help="folder of the new bundle")
     _set_option(export)
 
     imagine = _command(
         subparsers,
         "imagine",
-        commands.imagine,
         "show what a model predicts beside what came true",
         """
   planet-ros imagine --run runs/pendulum
@@ -145,7 +181,7 @@ the newest one it has seen least.""",
     )
     imagine.add_argument("--seed", type=int, default=0, help="seed of these (default: 0)")
     imagine.add_argument(
-        "--output", type=Path, help="folder of the pictures (default: imagined/ in the run)"
+        "--output", type=_path, help="folder of the pictures (default: imagined/ in the run)"
     )
     imagine.add_argument(
         "--json",
@@ -156,19 +192,17 @@ the newest one it has seen least.""",
     info = _command(
         subparsers,
         "info",
-        commands.info,
         "check a bundle and say what is in it",
         """
   planet-ros info runs/pendulum/model
   planet-ros info runs/pendulum/model --json""",
     )
-    info.add_argument("model", type=Path, help="folder of a bundle")
+    info.add_argument("model", type=_path, help="folder of a bundle")
     info.add_argument("--json", action="store_true", help="print the manifest as one JSON object")
 
     config = _command(
         subparsers,
         "config",
-        commands.config,
         "print the reference of all settings, or those of a file",
         """
   planet-ros config
@@ -183,26 +217,23 @@ the newest one it has seen least.""",
     demo = _command(
         subparsers,
         "demo",
-        commands.demo,
         "learn to swing up a pendulum with three processes over ROS topics",
         """
   planet-ros demo
-  planet-ros demo --output runs/demo --steps 1400 --episodes 10
+  planet-ros demo --output runs/demo --steps 1000 --episodes 10
 
 gym_bridge simulates, trainer learns, controller plans; then the controller alone is evaluated
 on fresh starts, over the same topics. The last line is one JSON object.""",
     )
-    demo.add_argument("--output", type=Path, default=Path("runs/demo"), help="folder of the run")
-    demo.add_argument("--config", type=Path, help="parameter file (default: pendulum.yaml)")
+    demo.add_argument("--output", type=_path, default=Path("runs/demo"), help="folder of the run")
+    demo.add_argument("--config", type=_path, help="parameter file (default: pendulum.yaml)")
     demo.add_argument("--steps", type=int, help="environment steps to learn from")
     demo.add_argument("--episodes", type=int, default=10, help="fresh starts (default: 10)")
     demo.add_argument("--seed", type=int, default=0, help="seed of the run (default: 0)")
     return parser
 
 
-def _command(
-    subparsers: Any, name: str, run: Any, summary: str, examples: str
-) -> argparse.ArgumentParser:
+def _command(subparsers: Any, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         name,
         help=summary,
@@ -210,22 +241,21 @@ def _command(
         epilog="examples:" + examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(run=run)
     return parser
 
 
 def _model_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, required=True, help="folder of a bundle")
+    parser.add_argument("--model", type=_path, required=True, help="folder of a bundle")
 
 
 def _run_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--run", dest="run_folder", type=Path, required=True, help="folder of a run"
+        "--run", dest="run_folder", type=_path, required=True, help="folder of a run"
     )
 
 
 def _settings_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, help="ROS parameter file, as in config/")
+    parser.add_argument("--config", type=_path, help="ROS parameter file, as in config/")
     parser.add_argument("--env-id", help="Gymnasium id of the environment")
     _set_option(parser)
 

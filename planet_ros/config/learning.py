@@ -216,7 +216,8 @@ class TrainingSettings(FitSchedule, ExplorationSettings):
         1,
         ge=1,
         le=10_000,
-        description="Steps of a sampled sequence; a sequence never crosses an episode's end.",
+        description="Steps of a sampled sequence; a sequence never crosses an episode's end, and "
+        "an episode that is shorter is padded.",
     )
     loss_steps: int = Field(
         1,

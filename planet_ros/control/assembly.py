@@ -93,7 +93,8 @@ class Assembly:
         Args:
             values: (O,) finite numbers; None where the observation has no vector.
             stamp_ns: On the source's clock; None where it does not say.
-            received_s: When it arrived, on the steady clock.
+            received_s: When it arrived, on the clock of the loop; a part of the same stamp as the
+                one before is as old as that.
             first: It is the first of an episode.
             episode: Number of that, where the source says.
 
@@ -106,8 +107,10 @@ class Assembly:
         self._first |= first
         stamp_ns = self._stamp(VECTOR_PART, stamp_ns, received_s)
         before, since_s = self._vector, received_s
-        if self._together and before is not None and before.stamp_ns == stamp_ns:
-            since_s = before.received_s  # repeated: what is lacking has been so since the first
+        if before is not None and before.stamp_ns == stamp_ns:
+            # Repeated. What is lacking has been so since the first time; and a source that says
+            # the same again and again, as a driver does whose device hangs, is as good as silent.
+            since_s = before.received_s
         self._vector = _Vector(values, stamp_ns, since_s, episode)
         return self._observation(received_s, stamp_ns if first else None)
 
@@ -117,8 +120,8 @@ class Assembly:
         """Take in an image, to be decoded by whoever plans with it; else as `take_vector`."""
         stamp_ns = self._stamp(name, stamp_ns, received_s)
         before = self._images.get(name)
-        if self._together and before is not None and before.stamp_ns == stamp_ns:
-            return None  # repeated together with the vector, which asks for the answer again
+        if before is not None and before.stamp_ns == stamp_ns:
+            return None  # nothing new; in lock-step it is the vector that asks for the answer again
         self._images[name] = _Image(functools.cache(decode), stamp_ns, received_s)
         return self._observation(received_s)
 

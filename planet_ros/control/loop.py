@@ -44,7 +44,7 @@ class Observation:
 
     Attributes:
         parts: (n,) float32, finite, of each vector, (height, width, channels) uint8 of each image.
-        received_s: When it arrived, on the steady clock.
+        received_s: When it arrived, on the clock of the loop.
         stamp_ns: When it was true, on the source's clock; the command that answers it bears it.
         first: It is the first of an episode: whatever was believed before does not hold.
         episode: Number of the episode, where the source says.
@@ -127,21 +127,24 @@ class ControlLoop:
         notify: Callable[[], None],
         make_policy: Callable[[Bundle, int], Policy] = PlanningPolicy.of,
         lacking: Callable[[], str] = lambda: "",
+        stopwatch: Callable[[], float] | None = None,
     ) -> None:
         """Make a loop without a model, which says nothing until `use` gives it one.
 
         Args:
             settings: Trigger, limits of age and number.
             seed: Of the policy; in episode i that many more, where the source numbers episodes.
-            clock: Steady clock in seconds.
+            clock: Seconds, of the clock that ages are of: a steady one, or a simulation's.
             notify: Called from the planning thread when a plan is ready.
             make_policy: Makes what acts by a bundle, with a seed; by default it plans.
             lacking: Says which parts keep an observation from being complete and new, for the
                 reason of a safe command; empty if none is known to.
+            stopwatch: Steady seconds, for how long plans take; None: `clock`.
         """
         self._settings = settings
         self._seed = seed
         self._clock = clock
+        self._stopwatch = stopwatch or clock
         self._notify = notify
         self._make_policy = make_policy
         self._lacking = lacking
@@ -225,7 +228,9 @@ class ControlLoop:
         if observation.first or gap_ns < 0 or gap_ns > self._longest_gap_ns():
             self._drop()
         self._newest = observation
-        self._stale = False
+        # A source that repeats itself gives nothing newer.
+        if self._clock() - observation.received_s <= self._settings.stale_timeout_s:
+            self._stale = False
         if self._settings.trigger == "observation" and self._job is None:
             self._start()
         return None
@@ -319,7 +324,7 @@ class ControlLoop:
         """Why the newest observation cannot be used; empty if it can."""
         limit = self._settings.stale_timeout_s
         if self._newest is None:
-            reason = "no observation has arrived yet"
+            reason = "no observation that can be used has arrived yet"
         else:
             age = self._clock() - self._newest.received_s
             if age <= limit:
@@ -364,9 +369,9 @@ class ControlLoop:
         return self._seed + observation.episode
 
     def _timed_plan(self, policy: Policy, observation: Observation) -> tuple[Plan, float]:
-        began = self._clock()
+        began = self._stopwatch()
         plan = policy.act(observation.parts)
-        return plan, self._clock() - began
+        return plan, self._stopwatch() - began
 
     def _due(self, reason: str) -> Command:
         """The entry of the last plan that is due at this tick, or the safe command."""

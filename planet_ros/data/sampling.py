@@ -26,8 +26,8 @@ class SequenceBatch:
         reward: (*B, L) float32.
         continues: (*B, L) float32; 0 where the step led to a terminal observation, else 1. A
             truncated episode goes on as far as a model is concerned.
-        mask: (*B, L) float32; 0 past the end of an episode that is shorter than L, else 1. What
-            the other arrays hold there repeats the last observation, with zeros for the rest.
+        mask: (*B, L) float32; 0 past the end of the episode, else 1. What the other arrays hold
+            there repeats the last observation, with zeros for the rest.
     """
 
     observation: Mapping[str, NDArray[Any]]
@@ -47,13 +47,20 @@ class Replay:
     Images stay where they are, in the episodes: only those of a batch are copied.
     """
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, scored: int | None = None) -> None:
         """Start without episodes.
 
         Args:
             length: Steps L of a sequence.
+            scored: How many of them, from the first, are learned from; None: all. An episode's
+                last steps are the first of a sequence where no more than these are left.
+
+        Raises ValueError unless ``1 <= scored <= length``.
         """
         self._length = length
+        self._scored = length if scored is None else scored
+        if not 1 <= self._scored <= length:
+            raise ValueError(f"scored: found {scored}, expected 1 to {length}, a sequence's steps")
         self._episodes: list[Episode] = []
         self._has_ongoing = False
         self._statistics = RunningStatistics()
@@ -67,9 +74,9 @@ class Replay:
         self._reward, self._mask, self._continues = (Rows((), np.float32) for _ in range(3))
 
     @classmethod
-    def of(cls, episodes: Iterable[Episode], length: int) -> Replay:
+    def of(cls, episodes: Iterable[Episode], length: int, scored: int | None = None) -> Replay:
         """One that holds some episodes."""
-        replay = cls(length)
+        replay = cls(length, scored)
         for episode in episodes:
             replay.append(episode)
         return replay
@@ -113,14 +120,10 @@ class Replay:
         """Draws from what is there now; good until the next change.
 
         Raises:
-            UserError: No episode has as many steps as a sequence.
+            UserError: There is no step.
         """
-        longest = int(self._steps.view.max(initial=0))
-        if longest < self._length:
-            raise UserError(
-                f"training.sequence_length: found {self._length}, but the longest of "
-                f"{len(self._episodes)} episodes has {longest} steps"
-            )
+        if not len(self._steps):
+            raise UserError("found no steps, expected some to learn from")
         first_row, first_start = self._first_row.view, self._first_start.view
         return SequenceSampler(
             length=self._length,
@@ -145,8 +148,13 @@ class Replay:
         return *self._vectors.values(), self._action, self._reward, self._mask, self._continues
 
     def _rows_of(self, episode: Episode) -> int:
-        """Rows that an episode takes: its steps, padded to a sequence, and the last observation."""
-        return max(len(episode), self._length) + 1
+        """Rows that an episode takes: up to the last observation of its last sequence.
+
+        o o o o o o o o o        eight steps and nine observations
+                    S S . . .    L = 5, of which two are scored: the last start
+        rows                >    3 more than observations
+        """
+        return max(len(episode) - self._scored, 0) + self._length + 1
 
     def _append(self, episode: Episode) -> None:
         if not (self._vectors or self._images):
@@ -186,9 +194,11 @@ class Replay:
 class SequenceSampler:
     """Draws sequences of a fixed length from episodes; `Replay.sampler` makes one.
 
-    Every step that has `length` - 1 steps after it in its own episode is as likely a start as any
-    other, so that long episodes count for more than short ones. An episode that is shorter than a
-    sequence has one start, its first step, and is padded.
+    Every step is as likely a start as any other, if the steps that are learned from, it and those
+    after it, are there in its own episode; so long episodes count for more than short ones. Where
+    the whole sequence is learned from, that is every step that has `length` - 1 steps after it;
+    where its first step alone is, every step, the terminal one too. What lies past the end is
+    padded. An episode that is too short for that has one start, its first step.
 
     Attributes:
         length: Steps L of a sequence.

@@ -10,22 +10,33 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Dict
+from gymnasium.spaces import Dict
 from numpy.typing import NDArray
 
 from planet_ros.config import EnvironmentSettings, closest
 from planet_ros.data import Signature, Step
-from planet_ros.data.signature import IMAGE_PART, VECTOR_PART, ActionPart, Layout, ObservationPart
+from planet_ros.data.signature import (
+    PERIOD_RANGE_S,
+    VECTOR_PART,
+    ActionPart,
+    Layout,
+    ObservationPart,
+)
+from planet_ros.environments.faults import BrokenEnvironment, reason
 from planet_ros.environments.names import action_names, numbers_named, observation_names
+from planet_ros.environments.period import Period, step_period, time_limit
+from planet_ros.environments.spaces import action_ends, is_image, native_action, parts_of
 from planet_ros.errors import UserError
 
-STEPS_TAKEN = "environment_steps"
+STEPS_TAKEN = "planet_ros.environment_steps"
 """What a wrapper that repeats actions says in ``info``: how often it stepped the environment."""
 
 
@@ -72,6 +83,7 @@ class Environment:
         signature: What goes in and out: all vectors of its observation joined to the part
             ``observation``, each image, and the action, with their names and units; and the
             environment's own period.
+        time_limit: Steps after which it cuts an episode at the latest; None: it does not say.
     """
 
     def __init__(self, spec: EnvironmentSpec, *, render_mode: str | None = None) -> None:
@@ -87,35 +99,26 @@ class Environment:
         self.gym = _make(spec, render_mode)
         try:
             self._is_dictionary = isinstance(self.gym.observation_space, Dict)
-            parts = self._parts()
-            self._images = [name for name, space in parts.items() if _is_image(space)]
-            self._vectors = [name for name in parts if name not in self._images]
+            parts = parts_of(self.gym.observation_space, spec.id)
+            self._images = [name for name, space in parts.items() if is_image(space)]
+            self._vectors = {
+                name: space.shape for name, space in parts.items() if name not in self._images
+            }
+            self._period = self._checked_period()
+            self.time_limit = time_limit(self.gym)
             self.signature = Signature(
                 self._observation_parts(parts), self._action_parts(), self.step_period_s
             )
-        except ValueError as error:
-            self.gym.close()
-            raise UserError(f"{spec.id}: {error}") from None
         except UserError:
-            self.gym.close()
+            self.close()
             raise
+        except ValueError as error:
+            self.close()
+            raise UserError(f"{spec.id}: {error}") from None
         self._index = 0
 
-    def _parts(self) -> dict[str, Any]:
-        """The space of each vector and image."""
-        space = self.gym.observation_space
-        alone = {IMAGE_PART if _is_image(space) else VECTOR_PART: space}
-        parts: dict[str, Any] = dict(space.spaces) if isinstance(space, Dict) else alone
-        if _is_image(parts.get(VECTOR_PART)):
-            raise UserError(
-                f"{self.spec.id}: found an image called {VECTOR_PART!r} in the dictionary of "
-                f"observations, expected another name, such as {IMAGE_PART!r}: that one is the "
-                "vector's"
-            )
-        return parts
-
     def _observation_parts(self, spaces: dict[str, Any]) -> tuple[ObservationPart, ...]:
-        size = sum(self._vector("observation", spaces[name]).shape[0] for name in self._vectors)
+        size = sum(shape[0] for shape in self._vectors.values())
         names = observation_names(self.gym)
         numbers = self._named("observation", self.spec.observation_names, names, size)
         vector = ObservationPart(VECTOR_PART, (size,), numbers=numbers) if size else None
@@ -126,13 +129,7 @@ class Environment:
         return (*([vector] if vector else []), *images)
 
     def _action_parts(self) -> tuple[ActionPart, ...]:
-        space = self._vector("action", self.gym.action_space)
-        low, high = (np.asarray(bound, np.float32) for bound in (space.low, space.high))
-        if not (np.isfinite(low) & np.isfinite(high) & (low < high)).all():
-            raise UserError(
-                f"{self.spec.id}: found actions from {low} to {high}, expected finite bounds "
-                "with low < high; gymnasium.wrappers:RescaleAction in env_wrappers can set them"
-            )
+        low, high = action_ends(self.gym.action_space, self.spec.id)
         names = self._named("action", self.spec.action_names, action_names(self.gym), len(low))
         labels = [(one.name, one.unit) for one in names]
         labels = labels or [(f"action_{index}", "") for index in range(len(low))]
@@ -146,97 +143,183 @@ class Environment:
         setting = f"env_{what}_names" if given else f"{self.spec.id}: {what}_names"
         return numbers_named(given or known, count, setting)
 
-    def _vector(self, part: str, space: Any) -> Box:
-        if isinstance(space, Box) and len(space.shape) == 1:
-            return space
+    def _checked_period(self) -> Period:
+        period = step_period(self.gym)
+        shortest, longest = PERIOD_RANGE_S
+        if shortest <= period.seconds <= longest:
+            return period
+        cure = "the environment has to take less time for a step"
+        if period.seconds < shortest:
+            wrapper = 'planet_ros.wrappers:ActionRepeat {"repeat": 10}'
+            cure = f"{wrapper} in env_wrappers takes each action for that many of its steps"
         raise UserError(
-            f"{self.spec.id}: found {part}s {space}, expected a Box of one dimension"
-            + (", or of uint8 height × width × channels" if part == "observation" else "")
-            + "; a wrapper in env_wrappers can change that (for example "
-            "gymnasium.wrappers:FlattenObservation)"
+            f"{self.spec.id}: period_s: found {period.seconds:g}, expected {shortest:g} to "
+            f"{longest:g} seconds; {cure}"
         )
 
     @property
     def step_period_s(self) -> float:
-        """Simulated seconds for each step, from the environment itself; 0.05 where it is silent."""
-        period = None
-        if self.gym.has_wrapper_attr("dt"):
-            period = self.gym.get_wrapper_attr("dt")
-        if not isinstance(period, (int, float)) or not period > 0:
-            rate = self.gym.unwrapped.metadata.get("render_fps") or 20
-            period = 1 / rate
-        return float(period)
+        """Simulated seconds for each step, from the environment itself; else a guess."""
+        return self._period.seconds
+
+    def notes(self, *, period_given: bool = False, fits_within_episodes: bool = False) -> list[str]:
+        """What a person should know before learning here, if anything.
+
+        Args:
+            period_given: Whether the settings say how long a step takes.
+            fits_within_episodes: Whether a model is fitted before an episode has ended, too.
+        """
+        notes = []
+        if self._period.guess and not period_given:
+            notes.append(
+                f"{self.spec.id}: does not say how long a step takes: {self._period.guess}, "
+                f"{self.step_period_s:.4g} s; if it is another, set training.command_period_s"
+            )
+        if self.time_limit is None and not fits_within_episodes:
+            notes.append(
+                f"{self.spec.id}: names no time limit; unless its episodes end by themselves, the "
+                "model is fitted only once, at the end: set training.update_every_steps, or cut "
+                "them with gymnasium.wrappers:TimeLimit "
+                '{"max_episode_steps": 200} in env_wrappers'
+            )
+        return notes
 
     def reset(self, seed: int | None = None) -> Step:
         """Start an episode.
 
         Raises:
-            UserError: The observation is not finite.
+            BrokenEnvironment: The environment raises an error, or the observation is not what its
+                space says or not finite.
         """
-        observation, _ = self.gym.reset(seed=seed)
         self._index = 0
-        nothing = np.zeros(self.signature.actions, np.float32)
-        step = self._checked(observation, nothing, 0.0, False, False)
+        with self._watched("the reset"):
+            observation, _ = self.gym.reset(seed=seed)
+            nothing = np.zeros(self.signature.actions, np.float32)
+            step = self._checked(observation, nothing, 0.0, False, False)
         return replace(step, environment_steps=0)
 
     def step(self, action: NDArray[np.floating]) -> Step:
-        """Take an action, moved into its range first.
+        """Take an action, moved into its range first, and to a whole number where it is one.
 
         Raises:
-            UserError: The observation or the reward is not finite.
+            BrokenEnvironment: The environment raises an error, or the observation or the reward is
+                not what it should be, or not finite.
         """
         low, high = self.signature.low, self.signature.high
         clipped = np.clip(np.asarray(action, dtype=np.float32), low, high)
-        observation, reward, terminated, truncated, info = self.gym.step(clipped.copy())
+        space: Any = self.gym.action_space
+        sent, taken = native_action(clipped, space)
         self._index += 1
-        step = self._checked(observation, clipped, float(reward), terminated, truncated)
-        return replace(step, environment_steps=int(info.get(STEPS_TAKEN, 1)))
+        with self._watched(f"step {self._index}"):
+            observation, reward, terminated, truncated, info = self.gym.step(sent)
+            step = self._checked(observation, taken, reward, terminated, truncated)
+            return replace(step, environment_steps=int(info.get(STEPS_TAKEN, 1)))
+
+    @contextmanager
+    def _watched(self, doing: str) -> Iterator[None]:
+        """Say whose error it is, whatever is raised."""
+        try:
+            yield
+        except UserError as error:
+            raise BrokenEnvironment(str(error)) from error
+        except (Exception, SystemExit) as error:
+            raise BrokenEnvironment(
+                f"{self.spec.id}: {doing} of the episode failed with {reason(error)}"
+            ) from error
 
     def render(self) -> NDArray[np.uint8]:
-        """The current frame (height, width, 3)."""
-        return np.asarray(self.gym.render(), dtype=np.uint8)
+        """The current frame (height, width, 3).
+
+        Raises:
+            BrokenEnvironment: It cannot be drawn.
+        """
+        try:
+            frame: Any = self.gym.render()
+            shape = np.shape(frame)
+            if len(shape) != 3 or shape[2] != 3:
+                raise TypeError(f"render() gave {type(frame).__name__} of shape {shape}")
+            return np.asarray(frame, dtype=np.uint8)
+        except (Exception, SystemExit) as error:
+            raise BrokenEnvironment(self._undrawn(error)) from error
+
+    def _undrawn(self, error: BaseException) -> str:
+        return f"{self.spec.id}: cannot be drawn: {reason(error)}; {_DRAWING}"
 
     def close(self) -> None:
-        """Release what the environment holds."""
-        self.gym.close()
+        """Release what the environment holds; that it fails to is a warning, and costs nothing."""
+        try:
+            self.gym.close()
+        except Exception as error:
+            warnings.warn(f"{self.spec.id}: cannot be closed: {reason(error)}", stacklevel=2)
 
     def _checked(
         self,
         observation: Any,
         action: NDArray[np.float32],
-        reward: float,
+        reward: Any,
         terminated: bool,
         truncated: bool,
     ) -> Step:
+        where = f"{self.spec.id}: step {self._index} of the episode"
         given = observation
         if not self._is_dictionary:
             given = dict.fromkeys([*self._vectors, *self._images], observation)
         parts: dict[str, NDArray[Any]] = {}
         if self.signature.vector_size:
-            vectors = [np.asarray(given[name], np.float32) for name in self._vectors]
+            vectors = [self._numbers(given[name], name, where) for name in self._vectors]
             parts[VECTOR_PART] = np.concatenate(vectors)
         for name in self._images:
-            parts[name] = np.array(given[name], dtype=np.uint8)
-        where = f"{self.spec.id}: step {self._index} of the episode"
+            parts[name] = _pixels(given[name], name, where)
         self.signature.check(Layout.of(parts, action), where)
-        for name, value in ((VECTOR_PART, parts.get(VECTOR_PART, 0.0)), ("reward", reward)):
+        if np.shape(reward) != ():
+            raise UserError(
+                f"{where}: found a reward of shape {np.shape(reward)}, {reward}, expected a "
+                "number: the environment may return float(reward)"
+            )
+        for name, value in ((VECTOR_PART, parts.get(VECTOR_PART, 0.0)), ("reward", float(reward))):
             if not np.isfinite(value).all():
                 raise UserError(
                     f"{self.spec.id}: found {name} {value} at step {self._index} of the episode "
-                    f"after action {action}, expected finite numbers; the episode ends before it"
+                    + (f"after action {action}, " if self._index else "(its reset), ")
+                    + "expected finite numbers; the episode ends before it"
                 )
         return Step(
             index=self._index,
             observation=parts,
             action=action,
-            reward=reward,
+            reward=float(reward),
             terminated=bool(terminated),
             truncated=bool(truncated),
         )
 
+    def _numbers(self, given: Any, name: str, where: str) -> NDArray[np.float32]:
+        with np.errstate(over="ignore"):  # what is too large is found by who looks for infinities
+            numbers = np.asarray(given, np.float32)
+        if numbers.ndim != 1 or (len(self._vectors) > 1 and numbers.shape != self._vectors[name]):
+            raise UserError(
+                f"{where}: found {name!r} of shape {list(numbers.shape)}, expected "
+                f"{list(self._vectors[name])}, as the observation space says"
+            )
+        return numbers
 
-def _is_image(space: Any) -> bool:
-    return isinstance(space, Box) and space.dtype == np.uint8 and len(space.shape) == 3
+
+_DRAWING = (
+    "it must offer render_mode rgb_array; MuJoCo draws without a display where the environment "
+    "variable MUJOCO_GL is egl (with a GPU) or osmesa"
+)
+
+
+def _pixels(given: Any, name: str, where: str) -> NDArray[np.uint8]:
+    """A copy of an image; numbers that are no bytes would become others without a word."""
+    pixels = np.array(given)
+    if pixels.dtype != np.uint8:
+        whole = np.issubdtype(pixels.dtype, np.integer) and pixels.size > 0
+        if not whole or pixels.min() < 0 or pixels.max() > 255:
+            raise UserError(
+                f"{where}: found {name!r} of {pixels.dtype}, expected uint8, as the observation "
+                "space says"
+            )
+    return pixels.astype(np.uint8)
 
 
 def _make(spec: EnvironmentSpec, render_mode: str | None) -> gymnasium.Env:
@@ -254,8 +337,10 @@ def _make(spec: EnvironmentSpec, render_mode: str | None) -> gymnasium.Env:
             f"env_id: {spec.id!r} is not registered{near}: {error}; an environment of your own "
             "needs its module in env_modules"
         ) from None
-    except (gymnasium.error.Error, TypeError, ValueError, AssertionError, ImportError) as error:
-        raise UserError(f"env_id: {spec.id!r} with {spec.kwargs} cannot be made: {error}") from None
+    except (Exception, SystemExit) as error:
+        raise UserError(
+            f"env_id: {spec.id!r} with {spec.kwargs} cannot be made: {_told(error)}"
+        ) from error
     for text in spec.wrappers:
         env = _wrapped(env, text)
     return env
@@ -271,12 +356,18 @@ def _wrapped(env: gymnasium.Env, text: str) -> gymnasium.Env:
         )
     try:
         return wrapper(env, **json.loads(arguments or "{}"))
-    except (TypeError, ValueError, AssertionError) as error:
-        raise UserError(f"env_wrappers: {text!r} cannot be applied: {error}") from None
+    except (Exception, SystemExit) as error:
+        raise UserError(f"env_wrappers: {text!r} cannot be applied: {_told(error)}") from error
+
+
+def _told(error: BaseException) -> str:
+    """What is wrong: the text alone where it is meant for a person, else kind and place too."""
+    meant = isinstance(error, (gymnasium.error.Error, UserError)) and str(error)
+    return str(error) if meant else reason(error)
 
 
 def _import(name: str, setting: str) -> Any:
     try:
         return importlib.import_module(name)
-    except (ImportError, TypeError, ValueError) as error:  # the latter for names such as ".x" or ""
-        raise UserError(f"{setting}: module {name!r} cannot be imported: {error}") from None
+    except (Exception, SystemExit) as error:  # names such as ".x" or "", and whatever it does
+        raise UserError(f"{setting}: module {name!r} cannot be imported: {_told(error)}") from error

@@ -113,6 +113,14 @@ class WorldModel(nn.Module, ABC):
     def batch_dimensions(self, batch_size: int) -> tuple[int, ...]:
         """Batch dimensions that `loss` expects of a batch."""
 
+    def scored_steps(self, sequence_length: int, loss_steps: int) -> int:
+        """How many steps of a sequence, from its first, `loss` reads; by default all of them.
+
+        The rest may lie past the end of an episode, so that its last steps are read as often as
+        the others.
+        """
+        return sequence_length
+
     @abstractmethod
     def loss(self, batch: TorchBatch, loss_steps: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss to descend, and the scalars to log, among them ``loss``."""

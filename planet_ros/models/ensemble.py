@@ -100,10 +100,12 @@ class Ensemble(WorldModel):
             *(moments.change if self._predicts_change else moments.after for moments in vectors),
             statistics.reward,
         ]
+        among = [*(moments.seen for moments in vectors), statistics.reward]
         self._set("observation_mean", np.concatenate([one.mean for one in before]))
         self._set("observation_factor", 1 / np.concatenate([spread(one) for one in before]))
         self._set("target_mean", np.concatenate([one.mean for one in targets]))
-        self._set("target_std", np.concatenate([spread(one) for one in targets]))
+        scales = [spread(one, of) for one, of in zip(targets, among, strict=True)]
+        self._set("target_std", np.concatenate(scales))
 
     def _set(self, name: str, value: np.ndarray) -> None:
         buffer = getattr(self, name)
@@ -208,6 +210,10 @@ class Ensemble(WorldModel):
     def batch_dimensions(self, batch_size: int) -> tuple[int, ...]:
         """(E, B): every member learns from sequences of its own, as bootstrapping would give."""
         return (self.members, batch_size)
+
+    def scored_steps(self, sequence_length: int, loss_steps: int) -> int:
+        """`loss` reads no more than it covers."""
+        return loss_steps
 
     def loss(self, batch: TorchBatch, loss_steps: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Error of the first `loss_steps` steps, each predicted from the prediction before.

@@ -22,9 +22,23 @@ ACTIVATIONS: dict[str, Activation] = {
 """The non-linearities that settings name."""
 
 
-def spread(moments: Moments) -> np.ndarray:
-    """Standard deviation (n,) of numbers; 1 for one that never changes."""
-    return np.where(moments.std > 1e-6, moments.std, 1.0)
+_SMALLEST = 1e-30
+"""Below this the inverse of a deviation, or its square, is beyond float32."""
+
+
+def spread(moments: Moments, among: Moments | None = None) -> np.ndarray:
+    """Standard deviation (n,) of numbers; 1 for one that never changes.
+
+    That is one whose deviation is less than float32 can tell apart among such numbers, however
+    large or small these are: a field of microteslas is no constant.
+
+    Args:
+        moments: Of the numbers.
+        among: Of those that they are differences of; None: they are no differences.
+    """
+    size = np.hypot((among or moments).mean, (among or moments).std)
+    told_apart = moments.std > np.finfo(np.float32).eps * size
+    return np.where(told_apart & (moments.std > _SMALLEST), moments.std, 1.0)
 
 
 class Dense(nn.Module):

@@ -15,6 +15,7 @@ from planet_ros.control.policy import PlanningPolicy
 from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.files import write_whole
 from planet_ros.training.collect import collect
+from planet_ros.training.evaluate import longest_episode
 
 FASTEST_S = 0.05
 """Players show at most about 20 frames a second."""
@@ -33,12 +34,13 @@ def save_episode_gif(bundle: Bundle, spec: EnvironmentSpec, path: Path, *, seed:
         seed: Of the start and the planner.
 
     Raises:
-        UserError: The environment cannot be made, or gives what does not fit.
+        UserError: The environment cannot be made or drawn, or gives what does not fit.
     """
     environment = Environment(spec, render_mode="rgb_array")
     try:
         policy = PlanningPolicy.of(bundle, seed)
-        frames = [environment.render() for _ in collect(policy, environment, [seed])]
+        steps = collect(policy, environment, [seed], longest=longest_episode(environment))
+        frames = [environment.render() for _ in steps]
     finally:
         environment.close()
     save_gif(frames, path, period_s=environment.signature.period_s)

@@ -14,8 +14,9 @@ from planet_ros.config import PlannerSettings
 from planet_ros.errors import UserError
 from planet_ros.messages.announcements import Announcement
 from planet_ros.messages.fields import shortened
+from planet_ros.messages.sizes import TEXT_TYPE
+from planet_ros.ros.subscriptions import subscribe
 from planet_ros.ros.topics import LATCHED, MODEL_TOPIC, check_topics
-from planet_ros.ros.types import message_class
 
 MAX_REFUSAL = 1000
 
@@ -50,8 +51,8 @@ class BundleWatch:
         self._newest: Announcement | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
         self._loaded = node.create_guard_condition(self._on_loaded)
-        self._announcements = node.create_subscription(
-            message_class("std_msgs/msg/String"), MODEL_TOPIC, self._on_announcement, LATCHED
+        self._announcements = subscribe(
+            node, TEXT_TYPE, MODEL_TOPIC, LATCHED, take=self._on_announcement, drop=self._refuse
         )
 
     def close(self) -> None:
@@ -64,10 +65,13 @@ class BundleWatch:
         try:
             self._newest = Announcement.read(message.data)
         except UserError as error:
-            self._drop(f"a message on '{MODEL_TOPIC}'", error)
+            self._refuse(error)
             return
         if self._loading is None:
             self._load()
+
+    def _refuse(self, reason: UserError) -> None:
+        self._drop(f"a message on '{self._announcements.topic_name}'", reason)
 
     def _load(self) -> None:
         if self._newest is None:

@@ -32,6 +32,11 @@ class CommandPublisher:
         )
         self.begin()
 
+    @property
+    def topic(self) -> str:
+        """The topic, with the name that it really has."""
+        return str(self._publisher.topic_name)
+
     def begin(self) -> None:
         """Count from now on."""
         self.last: Command | None = None

@@ -15,15 +15,20 @@ from std_msgs.msg import String
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import ControllerNodeSettings
 from planet_ros.control.exploration import exploring
-from planet_ros.control.limits import Limits
+from planet_ros.control.limits import Limits, check_allowed
 from planet_ros.control.loop import Command, ControlLoop, Observation, Origin
 from planet_ros.control.policy import PlanningPolicy, Policy
 from planet_ros.messages.announcements import Announcement
+from planet_ros.messages.fields import shortened
 from planet_ros.ros.bundles import BundleWatch, load, other_planner
 from planet_ros.ros.commands import CommandPublisher
 from planet_ros.ros.diagnostics import Diagnostics, Situation
 from planet_ros.ros.inputs import WARNING_PERIOD_S, Inputs
-from planet_ros.ros.topics import LATCHED, MODEL_IN_USE_TOPIC, MODEL_TOPIC
+from planet_ros.ros.standstill import Standstill
+from planet_ros.ros.subscriptions import crowd
+from planet_ros.ros.topics import LATCHED, MODEL_IN_USE_TOPIC, MODEL_TOPIC, TRAINER
+
+CROWD_WARNING_S = 10.0
 
 
 class Controller:
@@ -56,6 +61,11 @@ class Controller:
         self._loop: ControlLoop | None = None
         self._ticks: Timer | None = None
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        # In lock-step simulated time stands still until a command comes: what waits is real.
+        simulated = bool(node.get_parameter("use_sim_time").value) and not self._lock_step
+        self._clock: Clock = node.get_clock() if simulated else self._steady
+        self._standstill = Standstill(self._now_s, time.monotonic) if simulated else None
+        self._pinned = None if self._bundle is None else self._bundle.manifest.signature
         self._plan_ready = node.create_guard_condition(self._on_plan_ready)
         self._commands = CommandPublisher(node)
         self._in_use = node.create_publisher(String, MODEL_IN_USE_TOPIC, LATCHED)
@@ -63,6 +73,7 @@ class Controller:
             node,
             together=self._lock_step,
             limit_s=settings.controller.stale_timeout_s,
+            clock=self._now_s,
             take=self._on_observation,
         )
         self._watch = BundleWatch(node, take=self._use, drop=self._inputs.drop)
@@ -84,7 +95,8 @@ class Controller:
         loop = ControlLoop(
             self._settings.controller,
             seed=self._settings.seed,
-            clock=time.monotonic,
+            clock=self._now_s,
+            stopwatch=time.monotonic,
             notify=self._plan_ready.trigger,
             make_policy=self._policy,
             lacking=self._inputs.lacking,
@@ -141,11 +153,19 @@ class Controller:
         )
 
     def _use(self, bundle: Bundle) -> None:
-        """Go on with an announced bundle; where that fails, the old one stays."""
+        """Go on with an announced bundle; where that fails, the old one stays.
+
+        Raises:
+            UserError: The bundle asks for more than the robot allows, or does not fit the settings.
+        """
+        signature = bundle.manifest.signature
+        if self._pinned is not None:
+            check_allowed(self._pinned, signature, shortened(str(bundle.path)))
         if self._loop is not None:
             self._loop.use(bundle)
         first, self._bundle = self._bundle is None, bundle
-        self._inputs.follow(bundle.manifest.signature)
+        self._pinned = self._pinned or signature
+        self._inputs.follow(signature)
         if first and self._loop is not None:
             self._start_ticks()
         self._say_in_use(bundle)
@@ -154,7 +174,7 @@ class Controller:
         announcement = Announcement(bundle.path.resolve(), bundle.digest)
         self._in_use.publish(String(data=announcement.to_text()))
         log = self._node.get_logger()
-        log.info(f"model {bundle.path} ({bundle.digest[:12]}) in use")
+        log.info(f"model {shortened(str(bundle.path))} ({bundle.digest[:12]}) in use")
         if differing := other_planner(self._unused, bundle.manifest.planner):
             log.warn(
                 f"planner settings given to this node are not used, the bundle decides: "
@@ -175,7 +195,11 @@ class Controller:
             period_s = 1 / controller.rate_hz
         else:
             period_s = self._bundle.manifest.signature.period_s
-        self._ticks = self._node.create_timer(period_s, self._on_tick, clock=self._steady)
+        self._ticks = self._node.create_timer(period_s, self._on_tick, clock=self._clock)
+
+    def _now_s(self) -> float:
+        """Seconds, of the clock that ticks and ages are of."""
+        return float(self._clock.now().nanoseconds) / 1e9
 
     def _on_observation(self, observation: Observation) -> None:
         if self._loop is not None:
@@ -207,8 +231,29 @@ class Controller:
             else:
                 self._node.get_logger().warn(text, throttle_duration_sec=WARNING_PERIOD_S)
 
+    def _crowd(self) -> str:
+        """Who else commands, or shows the robot something else."""
+        if self._loop is None:
+            return ""
+        found = crowd(self._node, [self._commands.topic], may_share=[TRAINER])
+        found = found or crowd(self._node, self._inputs.topics())
+        if found:
+            self._node.get_logger().warn(found, throttle_duration_sec=CROWD_WARNING_S)
+        return found
+
+    def _stopped_clock(self) -> str:
+        """Why there are no ticks, where they are of a simulation's time."""
+        if self._loop is None or self._standstill is None:
+            return ""
+        found = self._standstill.text()
+        if found:
+            self._node.get_logger().warn(found, throttle_duration_sec=CROWD_WARNING_S)
+        return found
+
     def _situation(self) -> Situation:
         return Situation(
+            crowd=self._crowd(),
+            stopped_clock=self._stopped_clock(),
             bundle=self._bundle,
             loop=self._loop,
             lock_step=self._lock_step,

@@ -32,6 +32,8 @@ class Situation:
         lacking: Parts of the observation that do not come; empty if all do.
         dropped: Messages that could not be read.
         period: Time between two commands.
+        crowd: Who else publishes where there should be one publisher; empty if nobody does.
+        stopped_clock: That simulated time stands still; empty if it does not.
     """
 
     bundle: Bundle | None = None
@@ -42,6 +44,8 @@ class Situation:
     lacking: str = ""
     dropped: int = 0
     period: Latency = field(default_factory=Latency)
+    crowd: str = ""
+    stopped_clock: str = ""
 
     def judgement(self) -> tuple[bytes, str]:
         """Level and message of the status."""
@@ -49,12 +53,14 @@ class Situation:
             return DiagnosticStatus.OK, "inactive"
         if self.bundle is None:
             return DiagnosticStatus.WARN, f"waiting for a model on '{MODEL_TOPIC}'"
+        if self.stopped_clock:
+            return DiagnosticStatus.WARN, self.stopped_clock
         if self.refusal:
             return DiagnosticStatus.WARN, f"the newest model was refused: {self.refusal}"
         if self.lacking and self.lock_step:
             return DiagnosticStatus.WARN, f"the observation is not complete: {self.lacking}"
         if self.command is None:
-            return DiagnosticStatus.OK, "waiting for an observation"
+            return self._well("waiting for an observation")
         if self.loop.failure:
             return DiagnosticStatus.ERROR, self.loop.failure
         if self.command.origin is Origin.SAFE:
@@ -62,7 +68,13 @@ class Situation:
             return level, f"safe command: {self.command.reason}"
         if self.command.origin is Origin.LATE_PLAN:
             return DiagnosticStatus.WARN, self.command.reason
-        return DiagnosticStatus.OK, "acting"
+        return self._well("acting")
+
+    def _well(self, message: str) -> tuple[bytes, str]:
+        """What to say where nothing is wrong, unless somebody else is on the topics."""
+        if self.crowd:
+            return DiagnosticStatus.WARN, f"{message}; {self.crowd}"
+        return DiagnosticStatus.OK, message
 
     def values(self) -> Mapping[str, object]:
         """What stands beside them, by its key."""
@@ -70,6 +82,7 @@ class Situation:
             "model": self.bundle.path if self.bundle else "",
             "model_hash": self.bundle.digest if self.bundle else "",
             "dropped_messages": self.dropped,
+            "other_publishers": self.crowd,
         }
         if self.loop is not None:
             values.update(vars(self.loop.counters))

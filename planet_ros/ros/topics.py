@@ -16,6 +16,9 @@ MODEL_TOPIC = "model"
 MODEL_IN_USE_TOPIC = "model_in_use"
 JOINT_TOPIC = "joint_states"
 
+TRAINER = "trainer"
+"""The node that commands beside a controller: while there is no model it acts at random."""
+
 _TAKEN_TOPICS = {
     OBSERVATION_TOPIC,
     COMMAND_TOPIC,

@@ -11,13 +11,17 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
-from sensor_msgs.msg import Image
+from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import SetBool
 
@@ -29,13 +33,22 @@ from planet_ros.data.joining import StepJoiner
 from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.messages.announcements import Announcement
-from planet_ros.messages.images import image_stamp_ns, read_image
+from planet_ros.messages.fields import shortened
+from planet_ros.messages.images import IMAGE_TYPE, image_stamp_ns, read_image
+from planet_ros.messages.sizes import TEXT_TYPE
 from planet_ros.messages.steps import read_step
-from planet_ros.messages.vectors import read_label, vector_message
+from planet_ros.messages.vectors import (
+    VECTOR_TYPE,
+    Label,
+    read_label,
+    vector_message,
+    vector_of,
+)
 from planet_ros.report.attempt import attempt
 from planet_ros.report.curves import plot_learning_curves
 from planet_ros.ros.parameters import NodeSettings
 from planet_ros.ros.run import run_node
+from planet_ros.ros.subscriptions import Source, subscribe
 from planet_ros.ros.topics import (
     COMMAND_TOPIC,
     EVERY_IMAGE,
@@ -61,6 +74,9 @@ IMAGE_WAIT_S = 0.5
 IMAGE_CHECKS = 5
 
 
+T = TypeVar("T")
+
+
 class _Stopped(Exception):
     """Raised inside a fit when the node is to end."""
 
@@ -82,7 +98,13 @@ class TrainerNode(Node):
         # Only for its signature: the steps come from the topic.
         environment = Environment(EnvironmentSpec.of(settings))
         environment.close()
+        for note in environment.notes(
+            period_given=settings.training.command_period_s > 0,
+            fits_within_episodes=settings.training.update_every_steps > 0,
+        ):
+            self.get_logger().warn(note)
         check_topics(environment.signature)
+        self._signature = environment.signature
         self._image_shapes = environment.signature.images
         self._joiner = StepJoiner(self._image_shapes, checks=IMAGE_CHECKS)
         self._session = Session(
@@ -108,14 +130,42 @@ class TrainerNode(Node):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         # Before the steps': a bridge that sees a reader of those then sees readers of these too.
         self._images = [
-            self.create_subscription(Image, name, partial(self._on_image, name), EVERY_IMAGE)
+            self._subscribe(
+                IMAGE_TYPE,
+                name,
+                EVERY_IMAGE,
+                read=partial(self._read_image, name),
+                take=partial(self._on_image, name),
+                what=f"a frame on '{name}'",
+            )
             for name in self._image_shapes
         ]
         if self._images:
             self.create_timer(IMAGE_WAIT_S / IMAGE_CHECKS, self._check_images, clock=steady)
-        self.create_subscription(Float64MultiArray, STEP_TOPIC, self._on_step, EVERY_STEP)
-        self.create_subscription(Float64MultiArray, OBSERVATION_TOPIC, self._on_observation, NEWEST)
-        self.create_subscription(String, MODEL_IN_USE_TOPIC, self._on_model_in_use, LATCHED)
+        self._steps = self._subscribe(
+            VECTOR_TYPE,
+            STEP_TOPIC,
+            EVERY_STEP,
+            read=self._read_step,
+            take=self._on_step,
+            what="a step",
+        )
+        self._subscribe(
+            VECTOR_TYPE,
+            OBSERVATION_TOPIC,
+            NEWEST,
+            read=read_label,
+            take=self._on_observation,
+            what="an observation",
+        )
+        self._subscribe(
+            TEXT_TYPE,
+            MODEL_IN_USE_TOPIC,
+            LATCHED,
+            read=lambda message: Announcement.read(message.data),
+            take=self._on_model_in_use,
+            what=f"a message on '{MODEL_IN_USE_TOPIC}'",
+        )
         self.create_timer(CHECK_PERIOD_S, self._go_on_if_due, clock=steady)
         if not self._session.random:
             self._announce(self._session.learner.export())
@@ -135,15 +185,39 @@ class TrainerNode(Node):
             f"{self._session.run.path}; resume:=true (training.resume) continues"
         )
 
+    def _subscribe(
+        self,
+        type_name: str,
+        topic: str,
+        qos: QoSProfile,
+        *,
+        read: Callable[[Any], T],
+        take: Callable[[T], None],
+        what: str,
+    ) -> Source:
+        """Listen to a topic; a message that cannot be read, `what` to a person, is dropped."""
+
+        def on_message(message: Any) -> None:
+            try:
+                value = read(message)
+            except UserError as error:
+                on_dropped(error)
+                return
+            source.dropped = 0
+            take(value)
+
+        def on_dropped(reason: UserError) -> None:
+            source.dropped, source.reason = source.dropped + 1, shortened(str(reason))
+            self._drop(what, reason)
+
+        subscription = subscribe(self, type_name, topic, qos, take=on_message, drop=on_dropped)
+        source = Source(subscription, type_name)
+        return source
+
     # ── steps ────────────────────────────────────────────────────────────────────────────────
 
-    def _on_observation(self, message: Float64MultiArray) -> None:
+    def _on_observation(self, label: Label) -> None:
         if not self._session.random or self._session.finished:
-            return
-        try:
-            label = read_label(message)
-        except UserError as error:
-            self._drop("an observation", error)
             return
         episode, index = label.count("episode"), label.count("index")
         if episode is None or index is None:  # a source that does not count its episodes
@@ -151,23 +225,28 @@ class TrainerNode(Node):
         action = self._session.random_action(episode, index)
         self._commands.publish(vector_message(make, "action", action, label.stamp_ns or 0))
 
-    def _on_step(self, message: Float64MultiArray) -> None:
-        try:
-            step = read_step(message)
-        except UserError as error:
-            self._drop("a step", error)
-            return
+    def _read_step(self, message: Any) -> Step:
+        """A step of this environment's sizes: one of others is a damaged or a strange message."""
+        step = read_step(message)
+        found = len(vector_of(step.observation)), len(step.action)
+        expected = self._signature.vector_size, self._signature.actions
+        if found != expected:
+            raise UserError(
+                f"step: found {found[0]} numbers of observation and {found[1]} of action, "
+                f"expected {expected[0]} and {expected[1]}, as in the environment of the settings"
+            )
+        return step
+
+    def _on_step(self, step: Step) -> None:
         self._heard_s = time.monotonic()
         self._take(self._joiner.add_step(step))
 
-    def _on_image(self, name: str, message: Image) -> None:
-        try:
-            image = fit_image(read_image(message), self._image_shapes[name])
-            stamp_ns = image_stamp_ns(message) or 0
-        except UserError as error:
-            self._drop(f"a frame on '{name}'", error)
-            return
-        self._take(self._joiner.add_image(name, stamp_ns, image))
+    def _read_image(self, name: str, message: Any) -> tuple[int, NDArray[np.uint8]]:
+        image = fit_image(read_image(message), self._image_shapes[name])
+        return image_stamp_ns(message) or 0, image
+
+    def _on_image(self, name: str, stamped: tuple[int, NDArray[np.uint8]]) -> None:
+        self._take(self._joiner.add_image(name, *stamped))
 
     def _drop(self, what: str, reason: UserError) -> None:
         self._dropped += 1
@@ -240,12 +319,8 @@ class TrainerNode(Node):
         self._awaited = (bundle.digest, time.monotonic() + self._settings.controller_timeout_s)
         self._go_on_if_due()
 
-    def _on_model_in_use(self, message: String) -> None:
-        try:
-            self._digest_in_use = Announcement.read(message.data).digest
-        except UserError as error:
-            self._drop(f"a message on '{MODEL_IN_USE_TOPIC}'", error)
-            return
+    def _on_model_in_use(self, announcement: Announcement) -> None:
+        self._digest_in_use = announcement.digest
         self._go_on_if_due()
 
     def _go_on_if_due(self) -> None:
@@ -269,17 +344,14 @@ class TrainerNode(Node):
             # The first call may have come before the simulation, or a message was lost.
             self._heard_s = now_s
             self._let_simulation_go_on()
-            topics = ", ".join(
-                f"{self.count_publishers(name)} of '{name}'"
-                for name in (STEP_TOPIC, *self._image_shapes)
-            )
+            topics = ", ".join(source.text(self) for source in (self._steps, *self._images))
             self.get_logger().info(
-                f"no steps for {SILENCE_S:g} s (publishers: {topics})", throttle_duration_sec=10.0
+                f"no steps for {SILENCE_S:g} s: {topics}", throttle_duration_sec=10.0
             )
 
     def _let_simulation_go_on(self) -> None:
         # Where images come from somewhere, they must come here, or the first ones would be lost.
-        matched = all(one.get_publisher_count() > 0 for one in self._images)
+        matched = all(one.subscription.get_publisher_count() > 0 for one in self._images)
         if matched and self._pause.service_is_ready():
             self._pause.call_async(SetBool.Request(data=False))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,17 @@ def find_config(name: str) -> Path:
     raise UserError(f"{name} is not in {[str(folder) for folder in folders]}; use --config")
 
 
-def simulation_of(bundle: Bundle) -> dict[str, Any]:
+def simulation_of(bundle: Bundle, allowed: Collection[str] = ()) -> dict[str, Any]:
     """Parameters by which ``gym_bridge`` simulates what a bundle was learned in.
 
+    Args:
+        bundle: Whoever made it.
+        allowed: Python modules that it may name; see `environment_of`.
+
     Raises:
-        UserError: The manifest names no environment.
+        UserError: The manifest names no environment, or Python that was not allowed.
     """
-    spec = environment_of(bundle)
+    spec = environment_of(bundle, allowed)
     return {
         "env_id": spec.id,
         "env_kwargs": json.dumps(spec.kwargs),

@@ -41,6 +41,7 @@ class RunState(BaseModel):
         evaluation: What the model as it is now was found to be worth; None: nobody looked.
         metrics_bytes: Length of ``metrics.jsonl``; what follows belongs to no checkpoint.
         sampling: State of the generator that draws sequences.
+        passed_over: Starts of episodes of which nothing came, because the environment failed.
         tensors: Names of all that is in ``tensors.npz``.
     """
 
@@ -58,6 +59,7 @@ class RunState(BaseModel):
     evaluation: Evaluation | None
     metrics_bytes: _Count
     sampling: dict[str, Any]
+    passed_over: _Count = 0
     tensors: tuple[str, ...] = ()
 
 

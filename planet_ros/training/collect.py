@@ -14,7 +14,9 @@ from planet_ros.environments import Environment
 from planet_ros.planning import Plan
 
 
-def collect(policy: Policy, environment: Environment, seeds: Iterable[int]) -> Iterator[Step]:
+def collect(
+    policy: Policy, environment: Environment, seeds: Iterable[int], *, longest: int | None = None
+) -> Iterator[Step]:
     """Run whole episodes, and give each step, resets included, before the next action is chosen.
 
     Whoever takes the steps may change the policy in between, or stop at any step. The next seed is
@@ -24,15 +26,18 @@ def collect(policy: Policy, environment: Environment, seeds: Iterable[int]) -> I
         policy: Chooses the actions; it is reset with the seed of each episode.
         environment: Where.
         seeds: Of the starts, one for each episode.
+        longest: Steps after which an episode is over, though its last step does not say so; None:
+            it goes on until one does.
 
     Raises:
-        UserError: The environment gives what does not fit, or a number that is not finite.
+        planet_ros.environments.BrokenEnvironment: The environment raises an error, or gives what
+            does not fit, or a number that is not finite.
     """
     for seed in seeds:
         policy.reset(seed)
         step = environment.reset(seed=seed)
         yield step
-        while not step.last:
+        while not (step.last or step.index == longest):
             step = environment.step(policy.act(step.observation).actions[0])
             policy.took(step.action)
             yield step

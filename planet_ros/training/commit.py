@@ -72,7 +72,7 @@ class Journal:
             if run.metrics_file.exists():
                 _cut(run, metrics_bytes)
         except OSError as error:
-            raise _unwritable(run, error) from error
+            raise unwritable(run, error) from error
 
     def commit(self, save_checkpoint: Callable[[int], None]) -> None:
         """Make everything so far durable.
@@ -89,7 +89,7 @@ class Journal:
             save_checkpoint(self._append_metrics())
             self._store.prune()
         except OSError as error:
-            raise _unwritable(self._run, error) from error
+            raise unwritable(self._run, error) from error
         self._committed_s = time.monotonic()
 
     def _append_metrics(self) -> int:
@@ -119,7 +119,8 @@ def _cut(run: RunFolder, length: int) -> None:
         os.truncate(run.metrics_file, len(kept))
 
 
-def _unwritable(run: RunFolder, error: OSError) -> UserError:
+def unwritable(run: RunFolder, error: OSError) -> UserError:
+    """What to tell a person when something of a run could not be written."""
     return UserError(
         f"{run.path}: cannot be written: {error}; what was saved before is whole: mend it, and "
         "continue with --resume, in a launch resume:=true (training.resume)"

@@ -97,10 +97,13 @@ class Learner:
         self.store = EpisodeStore() if store is None else store
         if self.store.newest is not None:  # they are all alike
             signature.check(self.store.newest.layout, str(self.store.directory))
-        self._replay = Replay.of(self.store.episodes, training.sequence_length)
+        scored = self.model.scored_steps(training.sequence_length, training.loss_steps)
+        self._replay = Replay.of(self.store.episodes, training.sequence_length, scored)
         self.environment_steps = 0
         self.decisions = 0
         self.fits = 0
+        self.passed_over = 0
+        """Starts of which nothing came, because the environment failed before its first step."""
         self.evaluation: Evaluation | None = None
         """What the model as it is now is worth; None: nobody has looked."""
         self._judged_steps = 0
@@ -112,6 +115,11 @@ class Learner:
     def episodes(self) -> int:
         """Episodes so far, those that are no longer stored too."""
         return self.store.next_number
+
+    @property
+    def starts(self) -> int:
+        """Starts of episodes so far, those of which nothing came too: the number of the next."""
+        return self.episodes + self.passed_over
 
     @property
     def _modules(self) -> dict[str, nn.Module]:
@@ -148,6 +156,7 @@ class Learner:
         self.environment_steps = state.environment_steps
         self.decisions = state.decisions
         self.fits = state.fits
+        self.passed_over = state.passed_over
         self.evaluation = state.evaluation
         self._judged_steps = state.judged_steps
         self._one_step_error = state.one_step_reward_error
@@ -165,6 +174,7 @@ class Learner:
             decisions=self.decisions,
             episodes=self.episodes,
             fits=self.fits,
+            passed_over=self.passed_over,
             judged_steps=self._judged_steps,
             one_step_reward_error=self._one_step_error,
             horizon_reward_error=self._horizon_error,
@@ -201,7 +211,7 @@ class Learner:
             progress: Called with the updates done and in all; may raise to stop early.
 
         Raises:
-            UserError: No episode is as long as a sequence, or the loss is no longer finite.
+            UserError: There is no step to learn from, or the loss is no longer finite.
         """
         self._replay.follow(ongoing)
         sampler = self._replay.sampler()

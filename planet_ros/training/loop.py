@@ -12,11 +12,10 @@ from planet_ros.config import LearnerSettings
 from planet_ros.control.exploration import RandomPolicy, exploring
 from planet_ros.control.policy import PlanningPolicy, Policy
 from planet_ros.data import Parts
-from planet_ros.environments import Environment, EnvironmentSpec
-from planet_ros.errors import UserError
+from planet_ros.environments import BrokenEnvironment, Environment, EnvironmentSpec
 from planet_ros.planning import Plan
 from planet_ros.training.collect import collect
-from planet_ros.training.evaluate import evaluate
+from planet_ros.training.evaluate import LONGEST_EPISODE, evaluate
 from planet_ros.training.progress import Progress
 from planet_ros.training.run import RunFolder
 from planet_ros.training.session import Session
@@ -29,12 +28,19 @@ def train(settings: LearnerSettings) -> RunFolder:
     """Learn an environment from scratch, or go on where the run in the output folder stopped.
 
     Raises:
-        UserError: A setting does not fit the environment, or the output folder holds a run.
+        UserError: A setting does not fit the environment, the output folder holds a run or cannot
+            be written, or the environment fails; what came before is saved.
         KeyboardInterrupt: Ctrl-C; everything is saved, and the text says how to continue.
     """
     environment = Environment(EnvironmentSpec.of(settings))
+    session: Session | None = None
     try:
         with Progress(settings.training.steps, "steps") as progress:
+            for note in environment.notes(
+                period_given=settings.training.command_period_s > 0,
+                fits_within_episodes=settings.training.update_every_steps > 0,
+            ):
+                progress.line(note)
             session = Session(
                 settings,
                 environment.signature,
@@ -42,22 +48,40 @@ def train(settings: LearnerSettings) -> RunFolder:
                 say=progress.line,
             )
             progress.start_at(session.steps)
-            try:
-                _learn(session, environment, progress)
-            except KeyboardInterrupt:
-                session.finish()
-                raise KeyboardInterrupt(
-                    f"stopped after {session.steps} environment steps; all is saved, continue "
-                    f"with: planet-ros train --resume --output {session.run.path}"
-                ) from None
-            except UserError:
-                session.finish()
-                raise
+            _learn_or_save(session, environment, progress)
         if not session.evaluated:
             _evaluate(session, environment)
     finally:
         environment.close()
+        if session is not None:
+            session.close()
     return session.run
+
+
+def _learn_or_save(session: Session, environment: Environment, progress: Progress) -> None:
+    """Learn; whatever ends that before its time, save."""
+    try:
+        _learn(session, environment, progress)
+    except KeyboardInterrupt:
+        session.finish()
+        raise KeyboardInterrupt(
+            f"stopped after {session.steps} environment steps; all is saved, continue "
+            f"with: {_resume(session)}"
+        ) from None
+    except BrokenEnvironment as error:
+        session.pass_over()
+        session.finish()
+        raise BrokenEnvironment(
+            f"{error}; the {session.steps} environment steps before it are saved, and the run goes "
+            f"on with another start after: {_resume(session)}"
+        ) from error
+    except Exception:
+        session.finish()
+        raise
+
+
+def _resume(session: Session) -> str:
+    return f"planet-ros train --resume --output {session.run.path}"
 
 
 def _learn(session: Session, environment: Environment, progress: Progress) -> None:
@@ -75,7 +99,7 @@ def _learn(session: Session, environment: Environment, progress: Progress) -> No
 
 def _starts(session: Session) -> Iterator[int]:
     while not session.finished:
-        yield session.settings.seed + session.learner.episodes
+        yield session.settings.seed + session.learner.starts
 
 
 class _Learning:
@@ -119,16 +143,35 @@ def _evaluate(session: Session, environment: Environment) -> None:
     if not episodes:
         session.finish()
         return
+    # As long as while learning, if that was longer: many an environment ends episodes by itself.
+    seen = max(map(len, session.learner.store.episodes), default=0)
+    unlimited = environment.time_limit is None
     with Progress(episodes, "evaluation episodes") as progress:
-        result = evaluate(
-            session.learner.export(),
-            environment,
-            episodes=episodes,
-            seed=HELD_OUT_SEED,
-            after_episode=lambda index, total: progress.advance(),
-        )
+        try:
+            result = evaluate(
+                session.learner.export(),
+                environment,
+                episodes=episodes,
+                seed=HELD_OUT_SEED,
+                after_episode=lambda index, total: progress.advance(),
+                longest=max(seen, LONGEST_EPISODE) if unlimited else None,
+            )
+        except KeyboardInterrupt:
+            session.finish()
+            raise KeyboardInterrupt(
+                f"stopped in the evaluation; the model is learned and saved in "
+                f"{session.run.bundle}, what it is worth tells: {_resume(session)}"
+            ) from None
+        except BrokenEnvironment as error:
+            session.finish()
+            raise BrokenEnvironment(
+                f"{error}; it was in the evaluation: the model is learned and saved in "
+                f"{session.run.bundle}; with training.evaluation_episodes: 0 there is none"
+            ) from error
         summary = result.for_manifest(f"{episodes} episodes from seed {HELD_OUT_SEED}")
         session.finish(summary)
+        cut = f" ({result.cut} were cut: they had not ended)" if result.cut else ""
         progress.line(
-            f"evaluation: mean return {summary.mean_return:.1f}, worst {summary.worst_return:.1f}"
+            f"evaluation: mean return {summary.mean_return:.1f}, worst "
+            f"{summary.worst_return:.1f}{cut}"
         )

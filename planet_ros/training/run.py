@@ -9,6 +9,7 @@ from typing import Any
 from planet_ros.config import LearnerSettings, save_settings
 from planet_ros.errors import UserError
 from planet_ros.files import mend
+from planet_ros.training.lock import RunLock
 
 # As each of its users says it: the command line, `ros2 launch`, a parameter file.
 CONTINUE = "add --resume, in a launch resume:=true (training.resume),"
@@ -21,36 +22,77 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         """Name a folder, without a look at it."""
         self.path = path
+        self.lock = RunLock(path)
+        self.note = ""
+        """What a person should know of how it was found."""
 
     @classmethod
-    def start(cls, path: Path, *, resume: bool = False) -> RunFolder:
-        """Make the folder, or open it again; it becomes a run's with `save_settings`.
+    def of(cls, output: str | Path) -> RunFolder:
+        """The one that the setting ``training.output`` names; ``~`` is the home folder.
 
         Raises:
-            UserError: It holds a run and `resume` is not set, holds a part of one, or is a file.
+            UserError: There is no such home folder.
         """
-        run = cls(path)
-        if path.exists() and not path.is_dir():
-            raise UserError(f"{path}: found a file, expected a folder for the run")
-        if run.settings_file.exists() and not resume:
+        try:
+            return cls(Path(output).expanduser())
+        except RuntimeError as error:
+            raise UserError(f"training.output: found {str(output)!r}: {error}") from None
+
+    @classmethod
+    def start(cls, output: str | Path, *, resume: bool = False) -> RunFolder:
+        """Make the folder, or open it again; it becomes a run's with `save_settings`.
+
+        It is locked then, until `RunLock.release`.
+
+        Raises:
+            UserError: It holds a run and `resume` is not set, holds a part of one, is a file,
+                cannot be made or written, or another process trains into it.
+        """
+        run = cls.of(output)
+        if run.path.exists() and not run.path.is_dir():
+            raise UserError(f"{run.path}: found a file, expected a folder for the run")
+        run._check_free(resume)
+        try:
+            run.path.mkdir(parents=True, exist_ok=True)
+            run.note = run.lock.take()
+        except OSError as error:
             raise UserError(
-                f"{path}: already holds a run; {CONTINUE} to continue it, or {ELSEWHERE}"
-            )
-        if resume:
-            mend(run.checkpoint)
-        holds_episodes = next(run.episodes.glob("episode-*.npz"), None) is not None
-        if not run.settings_file.exists() and (holds_episodes or run.has_checkpoint):
-            raise UserError(
-                f"{path}: found {'episodes' if holds_episodes else 'a checkpoint'}, but no "
-                f"{run.settings_file.name}; nothing of it is overwritten: put the settings back to "
-                f"continue that run, or {ELSEWHERE}"
-            )
-        if holds_episodes and not run.has_checkpoint:
-            raise UserError(
-                f"{path}: found episodes, but no checkpoint to continue from; {ELSEWHERE}"
-            )
-        path.mkdir(parents=True, exist_ok=True)
+                f"{run.path}: cannot be made or written: {error.strerror}; {ELSEWHERE}"
+            ) from None
+        try:
+            if resume:
+                mend(run.checkpoint)
+            run._check_free(resume)  # once more, now that nobody else can change it
+            run._check_whole()
+        except BaseException:
+            run.lock.release()
+            raise
         return run
+
+    def _check_free(self, resume: bool) -> None:
+        """Refuse a run that nobody asked to continue, and episodes without their settings."""
+        if self.settings_file.exists():
+            if resume:
+                return
+            raise UserError(
+                f"{self.path}: already holds a run; {CONTINUE} to continue it, or {ELSEWHERE}"
+            )
+        if self._holds_episodes or self.has_checkpoint:
+            found = "episodes" if self._holds_episodes else "a checkpoint"
+            raise UserError(
+                f"{self.path}: found {found}, but no {self.settings_file.name}; nothing of it is "
+                f"overwritten: put the settings back to continue that run, or {ELSEWHERE}"
+            )
+
+    def _check_whole(self) -> None:
+        if self._holds_episodes and not self.has_checkpoint:
+            raise UserError(
+                f"{self.path}: found episodes, but no checkpoint to continue from; {ELSEWHERE}"
+            )
+
+    @property
+    def _holds_episodes(self) -> bool:
+        return next(self.episodes.glob("episode-*.npz"), None) is not None
 
     def save_settings(self, settings: LearnerSettings) -> None:
         """Write the settings down."""

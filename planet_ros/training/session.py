@@ -8,9 +8,9 @@ then the model is fitted, exported and acts, and is fitted again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,8 @@ from planet_ros.control.exploration import RandomPolicy
 from planet_ros.data import Episode, EpisodeBuilder, EpisodeStore, Signature, Step
 from planet_ros.environments import EnvironmentSpec
 from planet_ros.training.checkpoint import read_checkpoint
-from planet_ros.training.commit import Journal
+from planet_ros.training.commit import Journal, unwritable
+from planet_ros.training.hints import hints
 from planet_ros.training.learner import FitResult, Learner
 from planet_ros.training.memory import check_memory, text_of_bytes
 from planet_ros.training.run import RunFolder
@@ -53,14 +54,24 @@ class Session:
 
         Raises:
             UserError: The output folder holds a run, or one that does not fit the settings, or
-                there may come to be more experience than there is memory.
+                cannot be written, or is another process's, or there may come to be more experience
+                than there is memory.
         """
         check_memory(settings, signature)
         self.settings = settings
         training = settings.training
         period_s = training.command_period_s or signature.period_s
         self._signature = replace(signature, period_s=period_s)
-        self.run = RunFolder.start(Path(training.output), resume=training.resume)
+        self._say = say
+        self.run = RunFolder.start(training.output, resume=training.resume)
+        try:
+            self._open(environment)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, environment: EnvironmentSpec | None) -> None:
+        settings, training = self.settings, self.settings.training
         saved = read_checkpoint(self.run.checkpoint) if self.run.has_checkpoint else None
         store = EpisodeStore(
             self.run.episodes,
@@ -74,11 +85,14 @@ class Session:
         if saved is not None:
             self.learner.restore(saved)
         # Only now, when they are known to fit: settings that do not must not replace those that do.
-        self.run.save_settings(settings)
+        with self._writing():
+            self.run.lock.claim()
+            self.run.save_settings(settings)
+        if self.run.note:
+            self._say(self.run.note)
         self._journal = Journal(self.run, store)
         self._journal.go_back(0 if saved is None else saved.state.metrics_bytes)
         self._learned_since_commit = False
-        self._say = say
         self._builder = EpisodeBuilder()
         self._random_policy = RandomPolicy(
             self._signature, seed=settings.seed, beta=training.random_noise_beta
@@ -184,7 +198,11 @@ class Session:
         result = self.learner.fit(self._builder.snapshot(), progress)
         self._learned_since_commit = True
         self._record_fit(result, time.monotonic() - began)
-        bundle = self.learner.export()
+        if self.learner.fits == 1:
+            for hint in hints(self._signature, self.learner.store.episodes):
+                self._say(hint)
+        with self._writing():
+            bundle = self.learner.export()
         if len(self._builder) == 0:
             self._commit()
         return bundle
@@ -219,9 +237,30 @@ class Session:
         self._keep_cut()
         if evaluation is not None:
             self._record_evaluation(evaluation)
-        bundle = None if self.random else self.learner.export()
+        with self._writing():
+            bundle = None if self.random else self.learner.export()
         self._commit()
+        self.run.lock.settle()
         return bundle
+
+    def pass_over(self) -> None:
+        """Let the next episode start elsewhere, if nothing came of the one under way.
+
+        Where some steps of it came they are kept, and the next start is another one anyway.
+        """
+        if len(self._builder) == 0:
+            self.learner.passed_over += 1
+
+    def close(self) -> None:
+        """Let others train into the folder; nothing may be written afterwards."""
+        self.run.lock.release()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise unwritable(self.run, error) from error
 
     def _keep_cut(self) -> bool:
         """Keep the episode under way as it is; give whether there was one."""

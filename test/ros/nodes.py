@@ -144,7 +144,12 @@ class Diagnostics:
         return self._messages[-1].status[0].message if self._messages else ""
 
     @property
+    def values(self) -> dict[str, str]:
+        """What stands beside it; empty before the first report."""
+        values = self._messages[-1].status[0].values if self._messages else []
+        return {item.key: item.value for item in values}
+
+    @property
     def dropped(self) -> int:
         """How many messages did not fit; 0 before the first report."""
-        values = self._messages[-1].status[0].values if self._messages else []
-        return int({item.key: item.value for item in values}.get("dropped_messages", 0))
+        return int(self.values.get("dropped_messages", 0))

@@ -216,7 +216,7 @@ def test_no_text_on_a_topic_ends_the_node_and_a_latched_one_no_later_one(
         announcer.publish(String(data=text))
         ros.until(lambda: diagnostics.dropped == dropped)  # noqa: B023
     assert controller.poll() is None
-    assert "dropped a message on 'model': announcement: found '[[[" in controller.output
+    assert "dropped a message on '/model': announcement: found '[[[" in controller.output
     assert max(map(len, controller.output.splitlines())) < 1000
     assert not in_use
 

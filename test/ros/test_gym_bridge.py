@@ -76,9 +76,21 @@ def test_lock_step_repeats_the_observation_and_says_what_it_waits_for(ros: Ros) 
     bridge = ros.start("gym_bridge", {**ENVIRONMENT, "bridge.command_timeout_s": 0.2})
     ros.until(lambda: len(commander.observations) >= 3)
     assert len({message.layout.dim[0].label for message in commander.observations}) == 1
-    assert "no command on 'commands' for the observation" in bridge.output
+    assert "no command for the observation" in bridge.output
     commander.answering = True
     ros.until(lambda: len(commander.steps) > 3)
+
+
+def test_commands_that_are_all_dropped_are_not_called_silence(ros: Ros) -> None:
+    publisher = ros.observer.create_publisher(Float64MultiArray, "commands", 10)
+    bridge = ros.start("gym_bridge", {**ENVIRONMENT, "bridge.command_timeout_s": 0.5})
+    ros.connect(publisher, "gym_bridge")
+    for data in ([1.0], [0.0] * 10**6, [float("nan"), 0.0]):
+        publisher.publish(Float64MultiArray(data=data))
+        ros.spin(0.1)  # the newest alone is kept for a reader
+    text = "all 3 messages on '/commands' (1 publishers) were dropped, the last: vector: found nan"
+    ros.until(lambda: text in bridge.output)
+    assert bridge.poll() is None
 
 
 def test_lock_step_passes_over_answers_to_another_observation(ros: Ros) -> None:

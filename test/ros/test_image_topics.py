@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from nodes import (
     ENVIRONMENT,
     IMAGE_MODEL,
@@ -169,7 +171,9 @@ def test_lock_step_answers_when_label_and_image_of_one_stamp_are_there(
         ros.spin(0.1)  # the newest alone is kept for a reader
     ros.until(lambda: diagnostics.dropped == 3)
     assert "found the encoding 'yuv422_yuy2', expected one of" in controller.output
-    ros.until(lambda: "the observation is not complete: nothing new on 'image'" in diagnostics.text)
+    ros.until(
+        lambda: "not complete: all 3 messages on '/image' (1 publishers) were" in diagnostics.text
+    )
     assert all(read_label(message).stamp_ns != 30 for message in commands[3:])
     camera.show(frame, 30)
     ros.until(lambda: read_label(commands[-1]).stamp_ns == 30)
@@ -206,7 +210,7 @@ def test_timer_acts_on_the_newest_frame_and_a_silent_camera_is_named(
     assert len({message.data[0] for message in commands[-8:]}) > 1
     timer.cancel()
     ros.until(lambda: np.allclose(commands[-1].data, SAFE))
-    ros.until(lambda: "nothing new on 'image' (1 publishers)" in diagnostics.text)
+    ros.until(lambda: "nothing new on '/image' (1 publishers)" in diagnostics.text)
     timer.reset()
     ros.until(acting)
 
@@ -218,12 +222,14 @@ def test_an_image_that_the_simulation_does_not_have_is_named(
     bundle = image_bundles[PICTURE_AND_POSITION["env_id"]]
     controller = start_controller(ros, bundle)
     ros.start("gym_bridge", {**ENVIRONMENT, "bridge.mode": "real_time"})
-    reason = "no observation has arrived yet: nothing new on 'camera' (0 publishers)"
+    reason = (
+        "no observation that can be used has arrived yet: nothing new on '/camera' (0 publishers)"
+    )
     ros.until(lambda: reason in diagnostics.text)
     ros.until(lambda: reason in controller.output)
 
 
-def test_subscriptions_follow_the_bundle(
+def test_subscriptions_are_those_of_the_first_bundle(
     ros: Ros, tiny_bundle: str, image_bundles: dict[str, str]
 ) -> None:
     announcer = ros.observer.create_publisher(String, "model", LATCHED)
@@ -231,7 +237,14 @@ def test_subscriptions_follow_the_bundle(
         name: ros.observer.create_publisher(Image, name, NEWEST) for name in ("image", "camera")
     }
     ros.start("controller", LOCK_STEP)
-    ros.activate_controller()
+
+    def change(transition: int) -> None:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        assert ros.call(ChangeState, "controller/change_state", request).success
+
+    def read() -> set[str]:
+        return {name for name, one in cameras.items() if one.get_subscription_count()}
+
     for path, expected in (
         (image_bundles[PICTURE["env_id"]], {"image"}),
         (image_bundles[PICTURE_AND_POSITION["env_id"]], {"camera"}),
@@ -239,11 +252,10 @@ def test_subscriptions_follow_the_bundle(
     ):
         announcement = Announcement(Path(path), load_bundle(path).digest)
         announcer.publish(String(data=announcement.to_text()))
-
-        def read() -> set[str]:
-            return {name for name, one in cameras.items() if one.get_subscription_count()}
-
+        change(Transition.TRANSITION_CONFIGURE)
         ros.until(lambda: read() == expected)  # noqa: B023
+        change(Transition.TRANSITION_CLEANUP)  # other images are another observation
+        ros.until(lambda: not read())
 
 
 LEARNING: dict[str, Any] = {

@@ -150,8 +150,8 @@ def prefix(tmp_path: Path) -> Path:
     for folder in (index, lib, share / "planet_ros"):
         folder.mkdir(parents=True)
     (index / "planet_ros").touch()
-    for folder in ("launch", "config"):
-        (share / "planet_ros" / folder).symlink_to(ROOT / folder)
+    for part in ("launch", "config"):
+        (share / "planet_ros" / part).symlink_to(ROOT / part)
     for name, module in MODULES.items():
         script = lib / name
         script.write_text(

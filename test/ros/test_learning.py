@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from arrays import float32
 from nodes import ENVIRONMENT, NodeProcess, Ros
-from std_msgs.msg import String
+from std_msgs.msg import Float64MultiArray, String
 
 from planet_ros.bundle.runtime import load_bundle
-from planet_ros.data import EpisodeStore
+from planet_ros.data import EpisodeStore, Step
 from planet_ros.environments import Environment
-from planet_ros.ros.topics import LATCHED
+from planet_ros.messages.steps import step_message
+from planet_ros.ros.topics import EVERY_STEP, LATCHED
+from planet_ros.ros.types import make
 from planet_ros.training.evaluate import environment_of, evaluate
 from planet_ros.training.run import RunFolder
 
@@ -81,7 +84,7 @@ def test_the_loop_learns_what_random_play_cannot_do(ros: Ros, tmp_path: Path) ->
     assert set(record.tick_ms) == {"p50", "p99", "max"}
 
     bundle = load_bundle(run.bundle)
-    environment = Environment(environment_of(bundle))
+    environment = Environment(environment_of(bundle, ["tiny_environments"]))
     in_one_process = evaluate(bundle, environment, episodes=EPISODES, seed=HELD_OUT_SEED)
     environment.close()
     assert record.returns == pytest.approx(in_one_process.returns, abs=1e-5)
@@ -145,6 +148,24 @@ def test_no_text_on_model_in_use_ends_the_trainer(ros: Ros, tmp_path: Path) -> N
     ros.until(lambda: f"({len(texts) + 1} dropped so far)" in trainer.output)
     assert trainer.poll() is None
     assert max(map(len, trainer.output.splitlines())) < 1000
+    assert trainer.end() == 0
+
+
+def test_no_step_of_other_sizes_ends_the_trainer(ros: Ros, tmp_path: Path) -> None:
+    speaker = ros.observer.create_publisher(Float64MultiArray, "step", EVERY_STEP)
+    trainer = ros.start("trainer", {**LEARNING, "training.output": str(tmp_path / "run")})
+    ros.connect(speaker, "trainer")
+    for observation, action in (([1, 2, 3], [0, 0]), ([1, 2], [0]), ([], [0, 0])):
+        seen = {"observation": float32(observation)} if observation else {}
+        step = Step(1, seen, float32(action), -1.0, False, False, 10**9)
+        speaker.publish(step_message(make, step))
+    speaker.publish(Float64MultiArray(data=[0.0] * 2_000_000))
+    reason = "step: found 3 numbers of observation and 2 of action, expected 2 and 2"
+    ros.until(lambda: f"dropped a step: {reason}" in trainer.output)
+    ros.until(
+        lambda: "no steps for 2 s: all 4 messages on '/step' (1 publishers)" in trainer.output
+    )
+    assert trainer.poll() is None
     assert trainer.end() == 0
 
 

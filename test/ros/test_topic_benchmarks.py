@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nodes import ENVIRONMENT
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
@@ -32,9 +33,16 @@ def result_of(name: str, root: Path, *arguments: object) -> dict[str, Any]:
     return result
 
 
+def model(bundle: str) -> tuple[object, ...]:
+    return "--model", bundle, "--allow-python", ENVIRONMENT["env_modules"][0]
+
+
 def test_a_controller_keeps_its_rate(root: Path, tiny_bundle: str) -> None:
     result = result_of(
-        "control_rate", root, "--model", tiny_bundle, "--seconds", 2, "--warm-up", 1, "--rate", 20
+        "control_rate",
+        root,
+        *model(tiny_bundle),
+        *("--seconds", 2, "--warm-up", 1, "--rate", 20),
     )
     assert 10 < result["rate_hz"] < 30
     assert result["commands"] > 10
@@ -42,5 +50,21 @@ def test_a_controller_keeps_its_rate(root: Path, tiny_bundle: str) -> None:
 
 
 def test_topics_cost_nothing(root: Path, tiny_bundle: str) -> None:
-    result = result_of("over_topics", root, "--model", tiny_bundle, "--episodes", 2)
+    result = result_of("over_topics", root, *model(tiny_bundle), "--episodes", 2)
     assert result["returns_over_topics"] == result["returns_in_process"]
+
+
+def test_damaged_messages_end_no_node_and_move_no_robot(root: Path, tiny_bundle: str) -> None:
+    result = result_of("damage", root, *model(tiny_bundle), "--messages", 600)
+    assert result["messages"] == 600
+    assert (result["ended"], result["unsafe"]) == ({}, 0)
+    assert set(result["codes"].values()) == {0}
+    assert sorted(set(result["topics"])) == [
+        "/commands",
+        "/model",
+        "/model_in_use",
+        "/observation",
+        "/step",
+    ]
+    assert min(result["warnings_of_drops"][name] for name in ("controller", "trainer")) >= 1
+    assert result["rate_hz"] > 25  # of 50, on a machine that does other things too

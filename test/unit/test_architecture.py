@@ -75,6 +75,7 @@ IMPORTS: dict[str, set[str]] = {
 
 LONGEST_FILE = 450
 LONGER = {
+    "benchmarks/damage.py": "who sends, who is attacked and who listens, in one attack",
     "planet_ros/models/rssm.py": "filter, imagination and loss share every layer",
     "test/unit/test_bundle.py": "all that can be wrong with a bundle, by one writer",
     "test/unit/test_control_loop.py": "every event that the loop can meet, by one rig",

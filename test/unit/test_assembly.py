@@ -73,14 +73,16 @@ def values(observation: Observation | None) -> dict[str, int]:
 class TestVectorAlone:
     @pytest.mark.parametrize("make", [together, newest])
     def test_passes_as_it_comes(self, make: Callable[..., Source]) -> None:
-        source = make()
+        source, before = make(), 0
         for stamp_ns, first in ((5, True), (9, False), (9, False), (3, False)):
             observation = source.vector(stamp_ns, first=first)
             assert observation is not None
             assert [*observation.parts] == ["observation"]
             np.testing.assert_array_equal(observation.parts["observation"], NUMBERS)
             assert (observation.stamp_ns, observation.first) == (stamp_ns, first)
-            assert observation.received_s == source.now_s
+            repeated = before == stamp_ns and make is newest  # it is as old as it was
+            assert observation.received_s == source.now_s - repeated
+            before = stamp_ns
 
     @pytest.mark.parametrize("make", [together, newest])
     def test_without_a_stamp_it_has_that_of_its_arrival(self, make: Callable[..., Source]) -> None:
@@ -253,3 +255,26 @@ class TestNewest:
         assert source.lacking(0) == ["left", "right"]
         assert source.lacking(0, limit_s=1.5) == ["right"]
         assert newest("left", vector=False).lacking(0) == ["left"]
+
+    def test_part_that_repeats_its_stamp_is_as_old_as_that_was_first_said(self) -> None:
+        source = newest("left", "right")
+        source.image(1, 10, "left")
+        source.image(2, 10, "right")
+        source.vector(10)
+        first = source.now_s - 2
+        for _ in range(3):
+            again = source.vector(11)
+            assert source.image(7, 10, "left") is None
+        assert again is not None
+        assert again.received_s == first
+        assert values(again) == {"left": 1, "right": 2}
+        assert source.lacking(0, limit_s=4.5) == ["observation", "left", "right"]
+        fresh = source.vector(12)
+        assert fresh is not None and fresh.received_s == first
+        assert source.lacking(0, limit_s=4.5) == ["left", "right"]
+
+    def test_part_without_a_stamp_is_never_a_repetition(self) -> None:
+        source = newest()
+        for _ in range(3):
+            observation = source.vector(None)
+            assert observation is not None and observation.received_s == source.now_s

@@ -21,6 +21,7 @@ from planet_ros.config import Settings, load_settings, reference_markdown, save_
 from planet_ros.data import EpisodeStore
 from planet_ros.report import curves
 
+ALLOW = ["--allow-python", "tiny_environments"]
 COMMANDS = ["train", "evaluate", "export", "imagine", "info", "config", "demo"]
 POINT_MASS = ["--env-id", "PlanetRosTest/PointMass-v0"]
 MODULES = ["--set", 'env_modules=["tiny_environments"]']
@@ -41,6 +42,7 @@ QUICK_RUN = [
 
 
 class TestTrain:
+    @pytest.mark.slow
     def test_options_reach_the_settings_and_standard_output_stays_clean(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -138,8 +140,8 @@ class TestEvaluate:
         self, prints: Callable[..., str], tiny_run: Path
     ) -> None:
         arguments = ["--model", tiny_run / "model", "--episodes", "3", "--json"]
-        result = json.loads(prints("evaluate", *arguments).splitlines()[-1])
-        assert set(result) == {"returns", "mean", "worst", "steps", "decisions", "tick_ms"}
+        result = json.loads(prints("evaluate", *ALLOW, *arguments).splitlines()[-1])
+        assert set(result) == {"returns", "mean", "worst", "steps", "decisions", "cut", "tick_ms"}
         assert set(result["tick_ms"]) == {"p50", "p99", "max"}
         assert len(result["returns"]) == 3
         assert result["mean"] == pytest.approx(sum(result["returns"]) / 3)
@@ -151,14 +153,16 @@ class TestEvaluate:
         self, prints: Callable[..., str], tiny_run: Path
     ) -> None:
         arguments = ["--model", tiny_run / "model", "--env-id", "PlanetRosTest/SeedEcho-v0"]
-        output = prints("evaluate", *arguments, "--episodes", "4", "--seed", "700", "--json")
+        output = prints(
+            "evaluate", *ALLOW, *arguments, "--episodes", "4", "--seed", "700", "--json"
+        )
         assert json.loads(output.splitlines()[-1])["returns"] == [700, 701, 702, 703]
 
     def test_default_is_ten_episodes_from_seed_1000(
         self, prints: Callable[..., str], tiny_run: Path
     ) -> None:
         arguments = ["--model", tiny_run / "model", "--env-id", "PlanetRosTest/SeedEcho-v0"]
-        output = prints("evaluate", *arguments, "--json")
+        output = prints("evaluate", *ALLOW, *arguments, "--json")
         assert json.loads(output)["returns"] == list(range(1000, 1010))
 
     def test_same_seed_gives_the_same_returns_whatever_came_before(
@@ -166,7 +170,7 @@ class TestEvaluate:
     ) -> None:
         def returns(seed: int, episodes: int) -> list[float]:
             options = ["--seed", seed, "--episodes", episodes, "--json"]
-            output = prints("evaluate", "--model", tiny_run / "model", *options)
+            output = prints("evaluate", *ALLOW, "--model", tiny_run / "model", *options)
             found: list[float] = json.loads(output)["returns"]
             return found
 
@@ -176,13 +180,15 @@ class TestEvaluate:
         self, prints: Callable[..., str], tiny_run: Path
     ) -> None:
         options = ["--env-kwargs", '{"limit": 0.5}', "--episodes", "2", "--json"]
-        output = prints("evaluate", "--model", tiny_run / "model", *options)
+        output = prints("evaluate", *ALLOW, "--model", tiny_run / "model", *options)
         assert json.loads(output)["steps"] == 2  # every start is beyond that limit
 
     def test_planner_can_be_another_one(self, prints: Callable[..., str], tiny_run: Path) -> None:
         def returns(*options: str) -> list[float]:
             arguments = ["--model", tiny_run / "model", "--episodes", "1", "--json"]
-            found: list[float] = json.loads(prints("evaluate", *arguments, *options))["returns"]
+            found: list[float] = json.loads(prints("evaluate", *ALLOW, *arguments, *options))[
+                "returns"
+            ]
             return found
 
         assert returns("--set", "planner.kind=cem") != returns()
@@ -190,7 +196,7 @@ class TestEvaluate:
     def test_words_for_a_person_without_json(
         self, prints: Callable[..., str], tiny_run: Path
     ) -> None:
-        output = prints("evaluate", "--model", tiny_run / "model", "--episodes", "1")
+        output = prints("evaluate", *ALLOW, "--model", tiny_run / "model", "--episodes", "1")
         assert output.startswith("return: mean -")
         assert "decision: p50" in output
 
@@ -198,7 +204,7 @@ class TestEvaluate:
         self, prints: Callable[..., str], tiny_run: Path, tmp_path: Path
     ) -> None:
         gif = tmp_path / "episode.gif"
-        prints("evaluate", "--model", tiny_run / "model", "--episodes", "1", "--gif", gif)
+        prints("evaluate", *ALLOW, "--model", tiny_run / "model", "--episodes", "1", "--gif", gif)
         with GifImageFile(gif) as picture:
             assert picture.format == "GIF"
             assert picture.n_frames > 5
@@ -296,7 +302,7 @@ class TestOtherCommands:
         )
         assert output.strip() == str(target)
         assert load_bundle(target).manifest.horizon == 2
-        prints("evaluate", "--model", target, "--episodes", "1")
+        prints("evaluate", *ALLOW, "--model", target, "--episodes", "1")
 
     def test_config_prints_the_reference_page(self, prints: Callable[..., str]) -> None:
         assert prints("config", "--markdown") == reference_markdown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,11 @@ from typing import Any
 
 import pytest
 
+from planet_ros.cli import commands
+from planet_ros.cli.main import build_parser, main
+from planet_ros.config import load_settings
+
+ALLOW = ["--allow-python", "tiny_environments"]
 COMMANDS = ["train", "evaluate", "export", "imagine", "info", "config", "demo"]
 POINT_MASS = ["--env-id", "PlanetRosTest/PointMass-v0"]
 MODULES = ["--set", 'env_modules=["tiny_environments"]']
@@ -104,7 +110,7 @@ class TestBadInput:
         self, fails: Callable[..., str], tiny_run: Path, name: str, reason: str
     ) -> None:
         arguments = ["--model", tiny_run / "model", "--env-id", f"PlanetRosTest/{name}-v0"]
-        message = fails("evaluate", *arguments)
+        message = fails("evaluate", *ALLOW, *arguments)
         assert f"PlanetRosTest/{name}-v0" in message
         assert reason in message
         assert str(tiny_run / "model") in message
@@ -124,7 +130,7 @@ class TestBadInput:
     def test_evaluation_that_cannot_be_is_refused(
         self, fails: Callable[..., str], tiny_run: Path, arguments: list[str], reason: str
     ) -> None:
-        assert reason in fails("evaluate", "--model", tiny_run / "model", *arguments)
+        assert reason in fails("evaluate", *ALLOW, "--model", tiny_run / "model", *arguments)
 
     @pytest.mark.parametrize(
         ("arguments", "reason"),
@@ -185,7 +191,7 @@ class TestMissingPackages:
     ) -> None:
         model = str(tiny_run / "model")
         options = ["--episodes", "1", "--json"]
-        result = run_python(WITHOUT, "torch,onnx", "evaluate", "--model", model, *options)
+        result = run_python(WITHOUT, "torch,onnx", "evaluate", *ALLOW, "--model", model, *options)
         assert result.returncode == 0, result.stderr
         assert json.loads(result.stdout)["steps"] == 20
 
@@ -196,3 +202,50 @@ class TestMissingPackages:
         arguments = [one.replace("MODEL", str(tiny_run / "model")) for one in command]
         result = run_python(WITHOUT, "torch,onnx,gymnasium,matplotlib", *arguments)
         assert result.returncode == 0, result.stderr
+
+
+class TestExamples:
+    """What `--help` teaches can be typed."""
+
+    @staticmethod
+    def examples(command: str, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        lines = (
+            capsys.readouterr().out.partition("examples:\n")[2].replace("\\\n", " ").splitlines()
+        )
+        return [shlex.split(line, comments=True) for line in lines if line.startswith("  planet-")]
+
+    @pytest.mark.parametrize(
+        "command", ["train", "evaluate", "export", "imagine", "info", "config", "demo"]
+    )
+    def test_name_options_and_settings_that_exist(
+        self,
+        root: Path,
+        command: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.chdir(root)
+        found = self.examples(command, capsys)
+        assert found
+        for program, *arguments in found:
+            assert program == "planet-ros"
+            typed = arguments[: next((i for i, one in enumerate(arguments) if one in "|>"), None)]
+            options = build_parser().parse_args(typed)
+            if "set" in options:
+                config = getattr(options, "config", None)
+                load_settings(config, commands._assignments(options.set))
+
+    def test_of_another_environment_explores_what_it_must(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A heavy car that is pushed at random never reaches the top, and learns to do nothing."""
+        (car,) = [
+            one for one in self.examples("train", capsys) if "MountainCarContinuous-v0" in one
+        ]
+        settings = load_settings(
+            None, commands._assignments(build_parser().parse_args(car[1:]).set)
+        )
+        assert settings.training.random_noise_beta == 2
+        assert (settings.training.random_steps, settings.planner.horizon) == (3000, 80)

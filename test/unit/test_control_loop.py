@@ -21,7 +21,7 @@ from planet_ros.bundle.export import BundleExporter
 from planet_ros.bundle.runtime import Bundle, Rollouts, load_bundle
 from planet_ros.config import ControllerSettings, PlannerSettings, WorldModelSettings
 from planet_ros.control.latency import Latency
-from planet_ros.control.limits import Limits
+from planet_ros.control.limits import Limits, check_allowed
 from planet_ros.control.loop import Command, ControlLoop, Observation, Origin
 from planet_ros.control.policy import BeliefModel, PlanningPolicy
 from planet_ros.data import ActionPart, ObservationPart, Parts, Signature
@@ -251,7 +251,9 @@ def test_nothing_is_said_before_there_is_a_model(
 def test_timer_sends_the_safe_command_until_an_observation_arrives(timer: Rig) -> None:
     for _ in range(3):
         command = timer.tick()
-        assert_command(command, SAFE, Origin.SAFE, "no observation has arrived yet")
+        assert_command(
+            command, SAFE, Origin.SAFE, "no observation that can be used has arrived yet"
+        )
         assert command is not None
         assert command.stamp_ns == 0
     assert timer.model.seen == []
@@ -387,6 +389,43 @@ def test_after_a_stale_spell_acting_resumes_by_itself_with_a_fresh_belief(timer:
     timer.now += 1
     assert_command(timer.tick(), SAFE, Origin.SAFE)
     assert timer.loop.counters.stale_spells == 2
+
+
+def test_source_that_repeats_itself_is_stale_as_if_it_were_silent(timer: Rig) -> None:
+    timer.step()
+    again = timer.observation()
+    timer.loop.observe(again)
+    timer.tick()
+    timer.finish()
+    commands = []
+    for _ in range(10):
+        timer.loop.observe(again)  # received when it was first said, as the assembly gives it
+        commands.append(timer.tick())
+        if timer.ready.wait(0.2):
+            commands.append(timer.finish())
+    assert commands[-1] is not None and commands[-1].origin is Origin.SAFE
+    assert "limit 0.25 s" in commands[-1].reason
+    assert timer.loop.counters.stale_spells == 1
+    assert timer.step() is not None
+    assert timer.loop.counters.stale_spells == 1
+
+
+def test_time_that_a_plan_takes_is_not_that_of_a_simulated_clock(bundle: Bundle) -> None:
+    ready, steady = threading.Event(), iter(range(100))
+    loop = ControlLoop(
+        ControllerSettings(trigger="timer"),
+        seed=0,
+        clock=lambda: 0.0,
+        stopwatch=lambda: float(next(steady)),
+        notify=ready.set,
+    )
+    loop.use(bundle)
+    loop.observe(Observation({"observation": float32([0.5, -1])}, 0.0, 1))
+    loop.tick()
+    assert ready.wait(PATIENCE_S)
+    loop.finished()
+    assert loop.planning.milliseconds()["max"] == 1000
+    loop.close()
 
 
 def test_plan_that_becomes_ready_in_a_stale_spell_is_not_sent(timer: Rig) -> None:
@@ -1000,6 +1039,55 @@ def test_command_that_is_not_finite_is_replaced_by_the_safe_one(
     assert command.stamp_ns == rig.stamp_ns
 
 
+PINNED = Signature(
+    (ObservationPart("observation", (2,)), ObservationPart("eye", (4, 4, 3), "image", "uint8")),
+    (ActionPart("torque", -2, 2, "N m"), ActionPart("steer", 1, 4)),
+    0.05,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"action": PINNED.action[:1]}, "found 1 numbers of action, expected 2"),
+        (
+            {"action": tuple(ActionPart(f"a{i}", -2, 2) for i in range(50))},
+            "found 50 numbers of action, expected 2",
+        ),
+        (
+            {"action": (ActionPart("torque", -1e6, 1e6), PINNED.action[1])},
+            "found the action 'torque' from -1e+06 to 1e+06, expected it within -2 to 2",
+        ),
+        (
+            {"action": (PINNED.action[0], ActionPart("steer", 0.999, 4))},
+            "found the action 'steer' from 0.999 to 4, expected it within 1 to 4",
+        ),
+        ({"observation": PINNED.observation[:1]}, "found no 'eye'"),
+        (
+            {"observation": (ObservationPart("observation", (3,)), PINNED.observation[1])},
+            "found 'observation' of float32 [3], expected 'observation' of float32 [2]",
+        ),
+        ({"period_s": 0.5}, "found a period of 0.5 s, expected 0.05 s"),
+        ({"period_s": 0.001}, "found a period of 0.001 s, expected 0.05 s"),
+        ({"period_s": 60}, "found a period of 60 s, expected 0.05 s"),
+    ],
+)
+def test_model_that_asks_for_more_than_is_allowed_is_refused(
+    changes: dict[str, Any], found: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        check_allowed(PINNED, replace(PINNED, **changes), "/a/bundle")
+    assert str(caught.value).startswith(f"/a/bundle: {found}")
+
+
+@pytest.mark.parametrize("factor", [1, 1.0001])
+def test_model_that_asks_for_no_more_is_allowed_whatever_its_names(factor: float) -> None:
+    narrower = (ActionPart("other", -1.5, 2), ActionPart("names", 1, 3.5, "m"))
+    wanted = replace(PINNED, action=narrower, period_s=0.05 * factor)
+    check_allowed(PINNED, wanted, "/a/bundle")
+    check_allowed(PINNED, PINNED, "/a/bundle")
+
+
 def test_limits_know_a_safe_command_within_the_range() -> None:
     low, high = float32([-1, 2, -3]), float32([1, 3, -2])
     np.testing.assert_array_equal(Limits(low, high).safe, [0, 2, -2])
@@ -1048,7 +1136,7 @@ def test_close_waits_for_the_plan_under_way(timer: Rig) -> None:
 
 def test_safe_command_says_which_part_is_lacking(timer: Rig) -> None:
     timer.lacking = "nothing new on 'image'"
-    reason = "no observation has arrived yet: nothing new on 'image'"
+    reason = "no observation that can be used has arrived yet: nothing new on 'image'"
     assert_command(timer.tick(), SAFE, Origin.SAFE, reason)
     timer.step()
     timer.now += 2 * STALE_S

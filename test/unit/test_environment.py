@@ -47,7 +47,7 @@ def test_unknown_id_is_refused_with_the_closest_one() -> None:
     [
         ("DiscreteActions", "actions", "Discrete(3)", "env_wrappers"),
         ("FloatPicture", "observations", "Box(0.0, 1.0, (8, 8, 1), float32)", "of uint8 height"),
-        ("UnboundedActions", "actions", "[-inf -inf] to [inf inf]", "RescaleAction"),
+        ("UnboundedActions", "actions", "[-inf -inf] to [inf inf]", "BoundedAction"),
     ],
 )
 def test_spaces_that_cannot_be_learned_are_refused_with_a_way_out(
@@ -67,7 +67,7 @@ def test_argument_that_the_environment_does_not_take_is_refused_by_name() -> Non
 
 def test_argument_that_the_environment_itself_refuses_is_an_error() -> None:
     message = refusal(EnvironmentSpec("PlanetRosTest/PointMass-v0", kwargs={"limit": -1}))
-    assert "cannot be made: limit: found -1" in message
+    assert "cannot be made: ValueError: limit: found -1" in message
 
 
 def test_environment_without_rendering_can_be_learned() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from arrays import float32
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -495,10 +495,6 @@ class TestSampler:
             numbered(number, steps, terminated=bool(number % 2), camera=True)
             for number, steps in enumerate(lengths)
         ]
-        if max(lengths) < length:
-            with pytest.raises(UserError):
-                Replay.of(episodes, length).sampler()
-            return
         sampler = Replay.of(episodes, length).sampler()
         batch = sampler.sample((3, 20), np.random.default_rng(seed))
         seen = batch.observation["observation"]
@@ -533,6 +529,49 @@ class TestSampler:
         whole = [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (3, 0)]
         assert found == [*whole, *((4, start) for start in range(5))]
 
+    @given(
+        lengths=st.lists(st.integers(1, 12), min_size=1, max_size=6),
+        length=st.integers(1, 6),
+        scored=st.integers(1, 6),
+    )
+    @hypothesis_settings(max_examples=80, deadline=None)
+    def test_every_step_is_learned_from_as_often_as_the_others_where_less_is_than_a_sequence(
+        self, lengths: list[int], length: int, scored: int
+    ) -> None:
+        """The last ones of an episode too, which are what a terminal step teaches."""
+        assume(scored <= length <= max(lengths))
+        episodes = [
+            numbered(number, steps, terminated=True, camera=True)
+            for number, steps in enumerate(lengths)
+        ]
+        sampler = Replay.of(episodes, length, scored).sampler()
+        batch = sampler.at(np.arange(sampler.starts))
+        there = batch.mask.astype(bool)
+        # At each place in what is scored, the steps that can be there are, once each, and in order.
+        for place in range(scored):
+            seen = batch.observation["observation"][there[:, place], place]
+            assert [tuple(row) for row in seen.astype(int)] == [
+                (number, start + place)
+                for number, steps in enumerate(lengths)
+                for start in range(max(steps - scored, 0) + 1)
+                if start + place < steps
+            ]
+        # Every episode's end is scored, once at least, and once exactly as the last step scored.
+        ends = (batch.continues == 0)[:, :scored]
+        assert ends.sum() >= len(lengths)
+        assert ends[:, -1].sum() == sum(steps >= scored for steps in lengths)
+        # Whatever lies past an end is padding: of the vectors, of the images and of the rest.
+        at = batch.observation["observation"][..., 1]
+        np.testing.assert_array_equal(np.diff(at, axis=-1), batch.mask)
+        np.testing.assert_array_equal(batch.observation["camera"][..., 0, 0, 0], at)
+        assert not batch.reward[~there].any()
+        assert (batch.continues[~there] == 1).all()
+
+    @pytest.mark.parametrize("scored", [0, 4])
+    def test_steps_that_are_learned_from_must_be_some_of_the_sequence(self, scored: int) -> None:
+        with pytest.raises(ValueError, match=f"scored: found {scored}, expected 1 to 3"):
+            Replay(3, scored)
+
     def test_starts_are_drawn_uniformly_over_all_episodes(self) -> None:
         lengths = [4, 9, 2, 15]
         episodes = [numbered(number, steps) for number, steps in enumerate(lengths)]
@@ -552,27 +591,26 @@ class TestSampler:
         np.testing.assert_array_equal(one, same)
         assert (one != other).any()
 
-    def test_sequence_longer_than_every_episode_is_an_error_that_names_both(self) -> None:
-        with pytest.raises(UserError) as caught:
-            Replay.of([numbered(0, 4), numbered(1, 7)], 50).sampler()
-        message = str(caught.value)
-        assert "training.sequence_length: found 50" in message
-        assert "longest of 2 episodes has 7 steps" in message
+    def test_sequence_longer_than_every_episode_is_padded(self) -> None:
+        sampler = Replay.of([numbered(0, 4), numbered(1, 7)], 50).sampler()
+        batch = sampler.sample((200,), np.random.default_rng(0))
+        assert batch.reward.shape == (200, 50)
+        assert {*batch.mask.sum(axis=1)} == {4, 7}
 
     def test_no_episode_at_all_is_an_error(self) -> None:
-        with pytest.raises(UserError, match="longest of 0 episodes has 0 steps"):
+        with pytest.raises(UserError, match="found no steps"):
             Replay(1).sampler()
 
 
 class LiteralSampler:
     """All episodes in one piece, put together anew each time: slow, and easy to see through."""
 
-    def __init__(self, episodes: Sequence[Episode], length: int) -> None:
+    def __init__(self, episodes: Sequence[Episode], length: int, scored: int) -> None:
         self.length = length
         self.starts = [
             (episode, start)
             for episode in episodes
-            for start in range(max(1, len(episode) - length + 1))
+            for start in range(max(1, len(episode) - scored + 1))
         ]
 
     def sample(self, batch: tuple[int, ...], rng: np.random.Generator) -> dict[str, Any]:
@@ -623,15 +661,22 @@ class TestReplay:
             max_size=20,
         ),
         length=st.integers(1, 5),
+        scored=st.integers(1, 5),
         camera=st.booleans(),
         seed=st.integers(0, 1000),
     )
     @hypothesis_settings(max_examples=100, deadline=None)
     def test_draws_what_a_literal_version_draws_whatever_came_and_went(
-        self, actions: list[tuple[str, int]], length: int, camera: bool, seed: int
+        self,
+        actions: list[tuple[str, int]],
+        length: int,
+        scored: int,
+        camera: bool,
+        seed: int,
     ) -> None:
         rng = np.random.default_rng(seed)
-        replay, kept, ongoing = Replay(length), [], None
+        scored = min(scored, length)
+        replay, kept, ongoing = Replay(length, scored), [], None
         for action, number in actions:
             if action == "add":
                 kept.append(random_episode(rng, number, camera))
@@ -644,16 +689,19 @@ class TestReplay:
             else:
                 ongoing = random_episode(rng, number, camera) if number else None
                 replay.follow(ongoing)
-            self.compare(replay, [*kept, *([ongoing] if ongoing else [])], length, seed)
+            episodes = [*kept, *([ongoing] if ongoing else [])]
+            self.compare(replay, episodes, length, scored, seed)
 
     @staticmethod
-    def compare(replay: Replay, episodes: list[Episode], length: int, seed: int) -> None:
-        if max(map(len, episodes), default=0) < length:
-            with pytest.raises(UserError, match=f"longest of {len(episodes)} episodes"):
+    def compare(
+        replay: Replay, episodes: list[Episode], length: int, scored: int, seed: int
+    ) -> None:
+        if not episodes:
+            with pytest.raises(UserError, match="found no steps"):
                 replay.sampler()
             return
         one, other = np.random.default_rng(seed), np.random.default_rng(seed)
-        sampler, literal = replay.sampler(), LiteralSampler(episodes, length)
+        sampler, literal = replay.sampler(), LiteralSampler(episodes, length, scored)
         for _ in range(2):
             batch, expected = sampler.sample((2, 8), one), literal.sample((2, 8), other)
             found = {**vars(batch), **batch.observation}

@@ -29,6 +29,7 @@ def killed(root: Path, tmp_path: Path, *arguments: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("options", [("4",), ("11", "no-swap")], ids=["", "no swap of folders"])
+@pytest.mark.slow
 def test_killed_before_any_write_it_goes_on_as_if_it_had_not_been(
     root: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:

@@ -389,7 +389,9 @@ def test_each_transition_is_asked_for_once_and_only_after_the_one_before(
 ) -> None:
     read("control.launch.py")
     events = importlib.import_module("planet_ros.ros.launch_events")
-    left, found, said = list(answers), [], []
+    left = list(answers)
+    found: list[int] = []
+    said: list[str] = []
 
     def change_state(transition: int) -> bool | None:
         found.append(transition)

@@ -77,6 +77,7 @@ def mean_and_worst(policy: Policy) -> tuple[float, float]:
     return float(np.mean(totals)), min(totals)
 
 
+@pytest.mark.slow
 def test_sled_is_brought_to_rest_and_only_a_memory_can(run: RunFolder) -> None:
     bundle = load_bundle(run.bundle)
     policy = PlanningPolicy.of(bundle, seed=0)

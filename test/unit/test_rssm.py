@@ -773,6 +773,7 @@ class LinearGaussian:
         return float(total.mean()) / (self.LENGTH + 1)
 
 
+@pytest.mark.slow
 def test_bound_stays_below_the_exact_likelihood_and_comes_close() -> None:
     system, rng = LinearGaussian(), np.random.default_rng(0)
     settings = RssmSettings(
