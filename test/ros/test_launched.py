@@ -20,6 +20,10 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from nodes import MODULES, TEST_FOLDER, Ros
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from std_msgs.msg import String
+
+from planet_ros.messages.announcements import Announcement
+from planet_ros.ros.topics import LATCHED
 
 
 def missing(module: str) -> bool:
@@ -213,6 +217,18 @@ def test_ctrl_c_ends_it_with_code_0(launch: Callable[..., Launched], file: str, 
 
 
 @pytest.mark.parametrize("file", RUNNING)
+@pytest.mark.parametrize("delay_s", [0.0, 1.0])
+def test_ctrl_c_while_it_starts_ends_it_with_code_0(
+    launch: Callable[..., Launched], file: str, delay_s: float
+) -> None:
+    launched = launch(file)
+    launched.until("process started")
+    time.sleep(delay_s)
+    launched.press_ctrl_c()
+    assert launched.exit_code(SAVE_LIMIT_S) == 0
+
+
+@pytest.mark.parametrize("file", RUNNING)
 def test_it_ends_with_code_1_and_names_a_node_that_dies_at_start(
     launch: Callable[..., Launched], file: str
 ) -> None:
@@ -364,6 +380,15 @@ def test_without_autostart_the_controller_waits(launch: Callable[..., Launched],
     launched = launch("control.launch.py", autostart="false")
     launched.until("process started")
     assert stays(ros, State.PRIMARY_STATE_UNCONFIGURED)
+
+
+def test_a_relative_model_is_announced_by_its_absolute_path(
+    launch: Callable[..., Launched], ros: Ros, tiny_bundle: str, tmp_path: Path
+) -> None:
+    in_use = ros.collect(String, "model_in_use", LATCHED)
+    launch("control.launch.py", model=os.path.relpath(tiny_bundle, tmp_path))
+    ros.until(lambda: in_use)
+    assert Announcement.read(in_use[0].data).path == Path(tiny_bundle)
 
 
 # ── several in one domain ────────────────────────────────────────────────────────────────────
