@@ -88,7 +88,9 @@ class Launched:
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-            "AMENT_PREFIX_PATH": str(prefix),
+            "AMENT_PREFIX_PATH": os.pathsep.join(
+                path for path in (str(prefix), os.environ.get("AMENT_PREFIX_PATH", "")) if path
+            ),
             "ROS_LOG_DIR": str(folder / "ros_log"),
         }
         given = [f"{name}:={value}" for name, value in arguments.items()]
