@@ -152,14 +152,14 @@ def measured(preset: str, seconds: float, many: int) -> dict[str, float]:
             times.append((time.process_time() - began) * 1e3)
         medians[name] = round(statistics.median(times), 4)
     loop.close()
-    for steps in (FEW, many):
-        fit = _fit(settings, size, steps)
+    for steps, stored in ((FEW, FEW), (MANY, many)):
+        fit = _fit(settings, size, stored)
         times = []
         for _ in range(3):
             began = time.process_time()
             fit()
             times.append((time.process_time() - began) * 1e3)
-        medians[f"fit, {FEW if steps == FEW else MANY} steps"] = round(statistics.median(times), 1)
+        medians[f"fit, {steps} steps"] = round(statistics.median(times), 1)
     return medians
 
 

@@ -311,6 +311,7 @@ def test_a_value_that_is_no_choice_starts_nothing(
 def test_a_preset_is_found_by_its_name(launch: Callable[..., Launched]) -> None:
     launched = launch("sim.launch.py", params_file="pendulum_no_velocity.yaml")
     launched.until("Pendulum-v1 in lock_step mode")
+    assert "given, but not used by this node: planner.*" in launched.output
     launched.press_ctrl_c()
     assert launched.exit_code() == 0
 

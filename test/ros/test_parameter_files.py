@@ -99,7 +99,8 @@ def test_a_node_reads_a_runs_settings(context: Any, tmp_path: Path, name: str) -
 
 def dumped(node: Node) -> str:
     """What `ros2 param dump` writes of a node."""
-    values = {name: one.value for name, one in node.get_parameters_by_prefix("").items()}
+    parameters: dict[str, Any] = node.get_parameters_by_prefix("")
+    values = {name: one.value for name, one in parameters.items()}
     plain = {
         name: list(value) if hasattr(value, "typecode") else value for name, value in values.items()
     }
