@@ -5,8 +5,10 @@ Only launch files import it, where ROS has brought the package `launch`.
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,9 +18,10 @@ from launch.logging import get_logger
 from launch_ros.actions import LifecycleNode
 from launch_ros.ros_adapters import get_ros_node
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import ChangeState, GetState
 
 LOOK_PERIOD_S = 0.2
+ASK_AGAIN_S = 0.5
 _ENDING = "planet_ros_ends"
 
 
@@ -89,25 +92,23 @@ def autostart(node: LifecycleNode) -> OpaqueFunction:
     """
 
     def start(context: LaunchContext) -> None:
-        client = get_ros_node(context).create_client(ChangeState, f"{node.node_name}/change_state")
+        ros = get_ros_node(context)
+        change = ros.create_client(ChangeState, f"{node.node_name}/change_state")
+        # Made last: whoever answers this client has discovered the other one too, and does not
+        # drop its answers (ros2/rmw_fastrtps#842).
+        look = ros.create_client(GetState, f"{node.node_name}/get_state")
 
         def change_state(transition: int) -> bool | None:
-            while not client.wait_for_service(timeout_sec=LOOK_PERIOD_S):
-                if context.is_shutdown:
-                    return None
-            answered = threading.Event()
-            future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
-            future.add_done_callback(lambda _: answered.set())
-            while not answered.wait(LOOK_PERIOD_S):
-                if context.is_shutdown:
-                    return None
-            return bool(future.result().success)
+            request = ChangeState.Request(transition=Transition(id=transition))
+            response = answer(context, change, request)
+            return None if response is None else bool(response.success)
 
         def run() -> None:
             try:
-                configure_and_activate(change_state, get_logger(__name__).error)
+                if answer(context, look, GetState.Request(), again_s=ASK_AGAIN_S) is not None:
+                    configure_and_activate(change_state, get_logger(__name__).error)
             except Exception:
-                if not context.is_shutdown:  # the client dies with launch's node
+                if not context.is_shutdown:  # the clients die with launch's node
                     raise
 
         loop = context.asyncio_loop
@@ -115,3 +116,30 @@ def autostart(node: LifecycleNode) -> OpaqueFunction:
         context.add_completion_future(loop.run_in_executor(None, run))
 
     return OpaqueFunction(function=start)
+
+
+def answer(
+    context: LaunchContext, client: Any, request: Any, again_s: float = math.inf
+) -> Any | None:
+    """Call a service as soon as it is there, and wait for its answer; None: the launch ends.
+
+    Args:
+        context: Of the launch.
+        client: Of the service; another thread spins its node.
+        request: What to ask.
+        again_s: After this time without an answer it is asked again.
+    """
+    while not client.wait_for_service(timeout_sec=LOOK_PERIOD_S):
+        if context.is_shutdown:
+            return None
+    answered = threading.Event()
+    asked: list[Any] = []
+    asked_s = -math.inf
+    while not context.is_shutdown:
+        if not asked or time.monotonic() - asked_s > again_s:
+            asked_s = time.monotonic()
+            asked.append(client.call_async(request))
+            asked[-1].add_done_callback(lambda _: answered.set())
+        if answered.wait(LOOK_PERIOD_S):
+            return next(future.result() for future in asked if future.done())
+    return None

@@ -95,6 +95,7 @@ def test_bridge_publishes_the_image_of_every_step(
     while not expected[len(expected) - 1].last:
         expected[len(expected)] = inside.step(np.array([0.5, -0.25]))
     frames = {image_stamp_ns(message): read_image(message) for message in images}
+    assert {message.header.frame_id for message in images} == {name}
     compared = [step for step in steps if step.stamp_ns in frames]
     assert compared[-1].last  # the last one too: a learner needs it
     assert len(compared) >= EPISODE_STEPS - 1  # whoever is matched late misses the first

@@ -20,6 +20,10 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from nodes import MODULES, TEST_FOLDER, Ros
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from std_msgs.msg import String
+
+from planet_ros.messages.announcements import Announcement
+from planet_ros.ros.topics import LATCHED
 
 
 def missing(module: str) -> bool:
@@ -84,7 +88,9 @@ class Launched:
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-            "AMENT_PREFIX_PATH": str(prefix),
+            "AMENT_PREFIX_PATH": os.pathsep.join(
+                path for path in (str(prefix), os.environ.get("AMENT_PREFIX_PATH", "")) if path
+            ),
             "ROS_LOG_DIR": str(folder / "ros_log"),
         }
         given = [f"{name}:={value}" for name, value in arguments.items()]
@@ -213,6 +219,18 @@ def test_ctrl_c_ends_it_with_code_0(launch: Callable[..., Launched], file: str, 
 
 
 @pytest.mark.parametrize("file", RUNNING)
+@pytest.mark.parametrize("delay_s", [0.0, 1.0])
+def test_ctrl_c_while_it_starts_ends_it_with_code_0(
+    launch: Callable[..., Launched], file: str, delay_s: float
+) -> None:
+    launched = launch(file)
+    launched.until("process started")
+    time.sleep(delay_s)
+    launched.press_ctrl_c()
+    assert launched.exit_code(SAVE_LIMIT_S) == 0
+
+
+@pytest.mark.parametrize("file", RUNNING)
 def test_it_ends_with_code_1_and_names_a_node_that_dies_at_start(
     launch: Callable[..., Launched], file: str
 ) -> None:
@@ -293,6 +311,7 @@ def test_a_value_that_is_no_choice_starts_nothing(
 def test_a_preset_is_found_by_its_name(launch: Callable[..., Launched]) -> None:
     launched = launch("sim.launch.py", params_file="pendulum_no_velocity.yaml")
     launched.until("Pendulum-v1 in lock_step mode")
+    assert "given, but not used by this node: planner.*" in launched.output
     launched.press_ctrl_c()
     assert launched.exit_code() == 0
 
@@ -364,6 +383,15 @@ def test_without_autostart_the_controller_waits(launch: Callable[..., Launched],
     launched = launch("control.launch.py", autostart="false")
     launched.until("process started")
     assert stays(ros, State.PRIMARY_STATE_UNCONFIGURED)
+
+
+def test_a_relative_model_is_announced_by_its_absolute_path(
+    launch: Callable[..., Launched], ros: Ros, tiny_bundle: str, tmp_path: Path
+) -> None:
+    in_use = ros.collect(String, "model_in_use", LATCHED)
+    launch("control.launch.py", model=os.path.relpath(tiny_bundle, tmp_path))
+    ros.until(lambda: in_use)
+    assert Announcement.read(in_use[0].data).path == Path(tiny_bundle)
 
 
 # ── several in one domain ────────────────────────────────────────────────────────────────────

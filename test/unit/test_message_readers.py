@@ -84,6 +84,12 @@ def test_vectors_and_steps_are_the_same_from_every_kind_of_message(
     np.testing.assert_array_equal(one.action, other.action)
 
 
+def test_an_image_can_bear_the_name_of_its_camera() -> None:
+    image = np.zeros((5, 4, 3), np.uint8)
+    assert image_message(make, image, 0, frame_id="image").header.frame_id == "image"
+    assert image_message(make, image, 0).header.frame_id == ""
+
+
 @pytest.mark.parametrize("hold", BYTES)
 def test_images_are_the_same_from_every_kind_of_message(hold: Callable[[bytes], Any]) -> None:
     image = np.random.default_rng(0).integers(256, size=(5, 4, 3), dtype=np.uint8)
