@@ -683,6 +683,7 @@ class TestExportOfACheckpoint:
                 "imagine": ["--run", str(tiny_run), "--output", str(tmp_path / "drawn")],
                 "evaluate": [
                     *("--model", str(tiny_run / "model")),
+                    *("--allow-python", "tiny_environments"),
                     *("--episodes", "1", "--gif", str(tmp_path / "one.gif")),
                 ],
                 "info": [str(tiny_run / "model")],
