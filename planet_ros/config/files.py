@@ -132,12 +132,16 @@ def _sections(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     expected = f"{path}: expected a ROS parameter file, '/**:' with '{NODE_PARAMETERS_KEY}:' in it"
     if not isinstance(document, dict):
         raise UserError(f"{expected}, found {type(document).__name__}")
+    given: Counter[tuple[str, str]] = Counter()
     for name, parameters in _nodes(document, expected):
-        counts = Counter(key for key, _ in flatten(parameters))
-        twice = [key for key, count in counts.items() if count > 1]
+        values = list(flatten(parameters))
+        # /trainer and trainer are one node, to which the file may speak in two places.
+        node = "/" + name.strip("/")
+        given.update((node, key) for key, _ in values)
+        twice = sorted({key for key, _ in values if given[node, key] > 1})
         if twice:
             raise _RepeatedError(f"{path}: {name}: {', '.join(twice)} is given twice")
-        yield name, dict(flatten(parameters))
+        yield name, dict(values)
 
 
 def _nodes(

@@ -27,7 +27,7 @@ _TAGS = {bool: "bool", int: "int", float: "float", str: "str", type(None): "null
 
 
 class RepeatedError(ValueError):
-    """A mapping gives a name twice; the text says which, and where."""
+    """Something is given twice; the text says what, and where."""
 
 
 def read_word(text: str) -> bool | int | float | str | None:
@@ -69,15 +69,26 @@ class _Loader(yaml.SafeLoader):
             return _tag(value)
         return super().resolve(kind, value, implicit)
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Refuse aliases, as ROS does; with one in itself there would be no end either."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(
+                problem="ROS knows no aliases (*name); write it out",
+                problem_mark=self.peek_event().start_mark,
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
+        """Make a dictionary whose names are texts, as to ROS: ``y`` and ``1`` are names too."""
+        mapping: dict[str, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="expected a name", problem_mark=key.start_mark)
+            if key.value in mapping:
                 line = key.start_mark.line + 1
                 raise RepeatedError(f"line {line}: {key.value!r} is given twice")
-            if isinstance(key.value, str):
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
+            mapping[key.value] = self.construct_object(value, deep=True)
+        return mapping
 
 
 def _word(loader: yaml.SafeLoader, node: Any) -> Any:
@@ -89,6 +100,10 @@ for _name in ("bool", "int", "float", "null"):
 
 
 class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write out what occurs twice: ROS knows no aliases."""
+        return True
+
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
         """Quote what is no word to ROS, and what is none to PyYAML, which `ros2 param` uses."""
         if kind is yaml.ScalarNode and implicit[0] and not isinstance(read_word(value), str):
@@ -97,13 +112,16 @@ class _Dumper(yaml.SafeDumper):
 
 
 def load_yaml(text: str) -> Any:
-    """Read a document.
+    """Read the document of a file.
 
     Raises:
-        RepeatedError: It gives a name twice.
+        RepeatedError: It gives a name twice, or there is another document: ROS merges them.
         yaml.YAMLError: It is not YAML.
     """
-    return yaml.load(text, Loader=_Loader)
+    documents = list(yaml.load_all(text, Loader=_Loader))
+    if len(documents) > 1:
+        raise RepeatedError(f"expected one document, found {len(documents)} (---)")
+    return documents[0] if documents else None
 
 
 def dump_yaml(document: Mapping[str, Any]) -> str:

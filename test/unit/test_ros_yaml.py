@@ -74,6 +74,9 @@ REPEATED = {
     "a dotted name": (
         "/**:\n  ros__parameters:\n    planner: {horizon: 3}\n    planner.horizon: 4\n"
     ),
+    "a node in two spellings": (
+        "/trainer:\n  ros__parameters: {seed: 3}\ntrainer:\n  ros__parameters: {seed: 4}\n"
+    ),
 }
 
 
@@ -85,6 +88,41 @@ def test_what_is_given_twice_is_refused_for_nodes_and_command_line(
     for read in (load_settings, refuse_repetitions):
         with pytest.raises(UserError, match=r"settings\.yaml: .* given twice"):
             read(path)
+
+
+def test_a_second_document_is_refused_for_nodes_and_command_line(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, "/**:\n  ros__parameters: {seed: 3}\n---\n/**:\n  ros__parameters: {seed: 4}\n"
+    )
+    for read in (load_settings, refuse_repetitions):
+        with pytest.raises(UserError, match="expected one document, found 2"):
+            read(path)
+
+
+ALIAS = "/**:\n  ros__parameters:\n    a: &a {b: *a}\n"
+COMPLEX = "/**:\n  ros__parameters:\n    ? [a]\n    : 1\n"
+
+
+@pytest.mark.parametrize(("text", "reason"), [(ALIAS, "no aliases"), (COMPLEX, "expected a name")])
+def test_what_ros_does_not_know_is_a_reason(tmp_path: Path, text: str, reason: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(UserError, match=reason):
+        load_settings(path)
+    refuse_repetitions(path)  # ROS refuses it
+
+
+def test_what_occurs_twice_is_written_out() -> None:
+    names = ["x"]
+    assert dump_yaml({"a": names, "b": names}).count("- x") == 2
+
+
+@pytest.mark.parametrize("name", ["y", "on", "1", "1.5", "~", "<<", "''"])
+def test_a_name_is_a_text_whatever_it_looks_like(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path, f"/**:\n  ros__parameters: {{seed: 3, {name}: 1}}\n")
+    refuse_repetitions(path)
+    text = name.strip("'")
+    assert load_yaml(path.read_text())["/**"]["ros__parameters"] == {"seed": 3, text: 1}
+    assert load_settings(path).seed == 3
 
 
 @pytest.mark.parametrize("text", ["a: [1", "- 1\n", "/talker:\n  ros__parameters: {rate: 1}\n", ""])
