@@ -48,7 +48,10 @@ END_LIMIT_S = 10.0
 SAVE_LIMIT_S = 30.0
 """A trainer has a run to save."""
 LAUNCH = """
+import signal
 import sys
+# Whoever runs in the background of a shell ignores Ctrl-C, and so do the processes it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from launch import LaunchDescription, LaunchService
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import AnyLaunchDescriptionSource

@@ -65,6 +65,12 @@ def test_ubuntus_pytest_runs_the_tests(arguments: dict[str, Any]) -> None:
     assert "pytest>=7.4" in arguments["extras_require"]["test"]
 
 
+def test_training_leaves_ubuntus_numpy_in_place(arguments: dict[str, Any]) -> None:
+    """onnx brings ml_dtypes, which from 0.6 on brings NumPy 2."""
+    found = [one for one in arguments["extras_require"]["train"] if name_of(one) == "ml-dtypes"]
+    assert found and all(one.endswith("<0.6") for one in found)
+
+
 @pytest.fixture(scope="module")
 def manifest() -> ElementTree.Element:
     return ElementTree.parse(ROOT / "package.xml").getroot()
