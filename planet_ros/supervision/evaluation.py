@@ -41,6 +41,7 @@ def evaluate_over_topics(
         "seed": seed,
         "bridge.mode": "lock_step",
         "bridge.wait_for_learner": True,
+        "training.update_every_steps": 0,  # nobody fits a model within an episode
     }
     act = {"model": str(model.resolve()), "seed": seed, "controller.trigger": "observation"}
 

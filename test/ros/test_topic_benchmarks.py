@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nodes import ENVIRONMENT
+from nodes import ENVIRONMENT, Ros
+
+from planet_ros.supervision.evaluation import evaluate_over_topics
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
@@ -68,3 +70,23 @@ def test_damaged_messages_end_no_node_and_move_no_robot(root: Path, tiny_bundle:
     ]
     assert min(result["warnings_of_drops"][name] for name in ("controller", "trainer")) >= 1
     assert result["rate_hz"] > 25  # of 50, on a machine that does other things too
+
+
+def test_episodes_are_whole_though_a_learner_would_pause_within_them(
+    ros: Ros, tiny_bundle: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As presets say that fit every so many steps."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root), str(root / "test")]))
+    config = tmp_path / "preset.yaml"
+    config.write_text("/**: {ros__parameters: {training: {update_every_steps: 5}}}\n")
+    record = evaluate_over_topics(
+        ros.supervisor,
+        Path(tiny_bundle),
+        config=config,
+        simulation=ENVIRONMENT,
+        episodes=1,
+        seed=0,
+        logs=tmp_path,
+        say=print,
+    )
+    assert len(record.returns) == 1
