@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from arrays import float32
 from nodes import ENVIRONMENT, NodeProcess, Ros
+from rcl_interfaces.srv import DescribeParameters
 from std_msgs.msg import Float64MultiArray, String
 
 from planet_ros.bundle.runtime import load_bundle
@@ -176,3 +177,11 @@ def test_an_output_folder_that_holds_a_run_is_refused(ros: Ros, tiny_run: Path) 
     assert trainer.poll() == 2
     assert "already holds a run" in trainer.output
     assert sorted(path.read_bytes() for path in tiny_run.rglob("*") if path.is_file()) == before
+
+
+def test_nothing_of_the_trainer_can_be_changed_while_it_runs(ros: Ros, tmp_path: Path) -> None:
+    ros.start("trainer", {**ENVIRONMENT, "training.output": str(tmp_path / "run")})
+    names = ["env_id", "seed", "training.steps", "planner.horizon"]
+    request = DescribeParameters.Request(names=names)
+    found = ros.call(DescribeParameters, "trainer/describe_parameters", request).descriptors
+    assert [(one.name, one.read_only) for one in found] == [(name, True) for name in names]
