@@ -24,7 +24,7 @@ from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.report.attempt import attempt
 from planet_ros.report.gif import save_episode_gif
-from planet_ros.supervision.evaluation import evaluate_over_topics
+from planet_ros.supervision.evaluation import acting, evaluate_over_topics
 from planet_ros.supervision.parameters import find_config
 from planet_ros.supervision.processes import NodeProcess, own_domain
 from planet_ros.supervision.supervisor import Supervisor
@@ -90,19 +90,13 @@ def _learn(supervisor: Supervisor, config: Path, options: argparse.Namespace, lo
     learn: dict[str, Any] = {**seed, "training.output": str(options.output)}
     if options.steps is not None:
         learn["training.steps"] = options.steps
-
-    def node(name: str, parameters: dict[str, Any]) -> NodeProcess:
-        return NodeProcess(name, parameters, config=config, log=logs / f"{name}-learning.log")
-
-    with node("gym_bridge", simulate) as simulator, node("controller", act) as controller:
-
-        def check_alive() -> None:
-            simulator.check_alive()
-            controller.check_alive()
-
-        supervisor.activate("controller", while_alive=check_alive)
-        with NodeProcess("trainer", learn, config=config) as trainer:  # its progress is shown here
-            code = supervisor.spin_until(trainer.poll, while_alive=check_alive)
+    with (
+        acting(
+            supervisor, simulate, act, config=config, logs=logs, doing="learning"
+        ) as check_alive,
+        NodeProcess("trainer", learn, config=config) as trainer,  # its progress is shown here
+    ):
+        code = supervisor.spin_until(trainer.poll, while_alive=check_alive)
     if code != 0:
         raise UserError(f"the trainer ended with code {code}; see above and {logs}")
 

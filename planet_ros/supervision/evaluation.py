@@ -1,13 +1,54 @@
-"""Whole episodes of a bundle over topics, in lock-step, in processes of their own."""
+"""A simulation and a controller in processes of their own, and whole episodes of a bundle there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from planet_ros.supervision.processes import NodeProcess
 from planet_ros.supervision.supervisor import Record, Supervisor
+
+
+@contextmanager
+def acting(
+    supervisor: Supervisor,
+    simulate: Mapping[str, Any],
+    act: Mapping[str, Any],
+    *,
+    config: Path,
+    logs: Path,
+    doing: str,
+) -> Iterator[Callable[[], None]]:
+    """A simulation, and a controller that is active; both end with the block.
+
+    Args:
+        supervisor: Of the same ROS domain.
+        simulate: Parameters of the simulation.
+        act: Parameters of the controller.
+        config: Parameter file of both.
+        logs: Folder for what the two print.
+        doing: What it is for, in the names of these files.
+
+    Returns:
+        Raises UserError once one of the two has ended.
+
+    Raises:
+        UserError: A node ends, refuses or does not answer in time.
+    """
+
+    def node(name: str, parameters: Mapping[str, Any]) -> NodeProcess:
+        return NodeProcess(name, parameters, config=config, log=logs / f"{name}-{doing}.log")
+
+    with node("gym_bridge", simulate) as simulator, node("controller", act) as controller:
+
+        def check_alive() -> None:
+            simulator.check_alive()
+            controller.check_alive()
+
+        supervisor.activate("controller", while_alive=check_alive)
+        yield check_alive
 
 
 def evaluate_over_topics(
@@ -44,15 +85,7 @@ def evaluate_over_topics(
         "training.update_every_steps": 0,  # nobody fits a model within an episode
     }
     act = {"model": str(model.resolve()), "seed": seed, "controller.trigger": "observation"}
-
-    def node(name: str, parameters: Mapping[str, Any]) -> NodeProcess:
-        return NodeProcess(name, parameters, config=config, log=logs / f"{name}-evaluation.log")
-
-    with node("gym_bridge", bridge) as simulator, node("controller", act) as controller:
-
-        def check_alive() -> None:
-            simulator.check_alive()
-            controller.check_alive()
-
-        supervisor.activate("controller", while_alive=check_alive)
+    with acting(
+        supervisor, bridge, act, config=config, logs=logs, doing="evaluation"
+    ) as check_alive:
         return supervisor.record_episodes(episodes, say=say, while_alive=check_alive)
