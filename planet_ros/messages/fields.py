@@ -25,7 +25,7 @@ MAX_TEXT = 200
 """Characters of what was found that an error repeats."""
 
 # What a field of another type, or of a type that it does not have, leads to.
-_UNREADABLE = (AttributeError, ArithmeticError, BufferError, LookupError, TypeError, ValueError)
+UNREADABLE = (AttributeError, ArithmeticError, BufferError, LookupError, TypeError, ValueError)
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -59,7 +59,7 @@ def reads(what: str, type_name: str) -> Callable[[Callable[P, T]], Callable[P, T
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
             try:
                 return read(*args, **kwargs)
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 raise UserError(
                     f"{what}: found a {type(args[0]).__name__} that cannot be read "
                     f"({shortened(error)}), expected a {type_name}"

@@ -22,6 +22,7 @@ IMPORTS: dict[str, set[str]] = {
     "config": {"errors", "files", "planning"},
     "data": {"errors", "files"},
     "messages": {"data", "errors"},
+    "interface": {"config", "data", "errors", "messages"},
     "environments": {"config", "data", "errors"},
     "wrappers": {"environments"},
     "models": {"config", "data", "errors"},
