@@ -99,6 +99,7 @@ setup(
         (f"share/{NAME}", ["package.xml"]),
         (f"share/{NAME}/launch", sorted(glob("launch/*.launch.py"))),
         (f"share/{NAME}/config", sorted(glob("config/*.yaml"))),
+        (f"share/{NAME}/config/interfaces", sorted(glob("config/interfaces/*.yaml"))),
     ],
     zip_safe=False,
     python_requires=">=3.10",

@@ -24,9 +24,10 @@ from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Float64MultiArray
 
 from planet_ros.bundle.runtime import load_bundle
+from planet_ros.config import find_config
 from planet_ros.errors import UserError
 from planet_ros.ros.topics import COMMAND_TOPIC, NEWEST_RELIABLE
-from planet_ros.supervision.parameters import find_config, simulation_of
+from planet_ros.supervision.parameters import simulation_of
 from planet_ros.supervision.processes import NodeProcess, own_domain
 from planet_ros.supervision.supervisor import Supervisor, planning_report, tick_ms
 

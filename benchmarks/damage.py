@@ -41,6 +41,7 @@ from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension, String
 
 from planet_ros.bundle.runtime import Bundle, load_bundle
+from planet_ros.config import find_config
 from planet_ros.data import Signature, Step
 from planet_ros.errors import UserError
 from planet_ros.messages.announcements import Announcement
@@ -61,7 +62,7 @@ from planet_ros.ros.topics import (
     STEP_TOPIC,
 )
 from planet_ros.ros.types import make, message_class
-from planet_ros.supervision.parameters import find_config, simulation_of
+from planet_ros.supervision.parameters import simulation_of
 from planet_ros.supervision.processes import NodeProcess, own_domain
 from planet_ros.supervision.supervisor import Supervisor
 

@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 
 from planet_ros.bundle.runtime import Bundle, load_bundle
+from planet_ros.config import find_config
 from planet_ros.environments import Environment
 from planet_ros.errors import UserError
 from planet_ros.supervision.evaluation import evaluate_over_topics
-from planet_ros.supervision.parameters import find_config, simulation_of
+from planet_ros.supervision.parameters import simulation_of
 from planet_ros.supervision.processes import own_domain
 from planet_ros.supervision.supervisor import Record, Supervisor
 from planet_ros.training.evaluate import environment_of, evaluate

@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from planet_ros.bundle.runtime import load_bundle
-from planet_ros.config import load_settings
+from planet_ros.config import find_config, load_settings
 from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.report.attempt import attempt
 from planet_ros.report.gif import save_episode_gif
 from planet_ros.supervision.evaluation import acting, evaluate_over_topics
-from planet_ros.supervision.parameters import find_config
 from planet_ros.supervision.processes import NodeProcess, own_domain
 from planet_ros.supervision.supervisor import Supervisor
 

@@ -15,7 +15,7 @@ except ImportError as error:
         "pip install 'pydantic>=2'"
     ) from error
 
-from .files import ROS_OWN_PARAMETERS, load_settings, save_settings
+from .files import ROS_OWN_PARAMETERS, find_config, load_settings, save_settings
 from .learning import (
     ExplorationSettings,
     FitSchedule,
@@ -81,6 +81,7 @@ __all__ = [
     "TrainingSettings",
     "WorldModelSettings",
     "closest",
+    "find_config",
     "flatten",
     "foreign",
     "foreign_text",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,25 @@ NODE_PARAMETERS_KEY = "ros__parameters"
 
 ROS_OWN_PARAMETERS = ("use_sim_time", "qos_overrides", "start_type_description_service")
 """Names (or first parts of names) that rclpy declares by itself."""
+
+
+def find_config(name: str) -> Path:
+    """A file of this package in ``config/``: in the checkout, or where it was installed.
+
+    Raises:
+        UserError: It is nowhere.
+    """
+    share = Path("share") / "planet_ros" / "config"
+    prefixes = [prefix for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(":") if prefix]
+    folders = [
+        Path(__file__).resolve().parents[2] / "config",
+        Path(sys.prefix) / share,
+        *(Path(prefix) / share for prefix in prefixes),
+    ]
+    for folder in folders:
+        if (folder / name).exists():
+            return folder / name
+    raise UserError(f"{name} is not in {[str(folder) for folder in folders]}; give a path")
 
 
 @overload

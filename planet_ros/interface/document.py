@@ -22,12 +22,16 @@ Paths are those of `planet_ros.interface.paths`; docs/interface.md is the refere
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from planet_ros.config.sections import MAX_NAME, Section
 from planet_ros.data.signature import MAX_ACTIONS, MAX_PARTS, PERIOD_RANGE_S
+from planet_ros.errors import UserError
+from planet_ros.interface.conditions import parse_condition
+from planet_ros.interface.paths import parse_path
 
 MAX_FIELDS = 256
 """Fields of one part at most."""
@@ -59,7 +63,23 @@ Numbers: TypeAlias = Annotated[
 """One number for all that a field has, or one for each."""
 
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
-Path: TypeAlias = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+def _readable(read: Callable[[str], str]) -> AfterValidator:
+    """See, while it is known where it stands, that a text can be read."""
+
+    def checked(text: str) -> str:
+        try:
+            return read(text)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+
+    return AfterValidator(checked)
+
+
+Path: TypeAlias = Annotated[
+    str, Field(min_length=1, max_length=1000), _readable(lambda text: parse_path(text).text)
+]
 Topic: TypeAlias = Annotated[str, Field(pattern=_TOPIC, max_length=255)]
 MessageType: TypeAlias = Annotated[str, Field(pattern=_TYPE, max_length=255)]
 
@@ -86,7 +106,10 @@ class ObservedField(Section):
     )
     scale: Number = Field(1.0, description="Factor on the numbers, before clip and encoding.")
     clip: list[Number] = Field(
-        [], max_length=2, description="Least and greatest value that is seen; empty: any."
+        [],
+        max_length=2,
+        description="Least and greatest value that is seen, of a rate those of the rate; empty: "
+        "any.",
     )
     size: int = Field(
         0,
@@ -126,7 +149,7 @@ class ImageSource(Section):
         [],
         max_length=2,
         description="Of depth (16UC1 in millimetres, 32FC1 in metres): nearest and farthest in "
-        "metres, which become black and white.",
+        "metres, which become black and white; nothing measured becomes white.",
     )
 
     @model_validator(mode="after")
@@ -307,11 +330,14 @@ class Reward(Section):
 class End(Section):
     """When an episode ends; by default only where steps are missing, or recording stops."""
 
-    condition: str = Field(
+    condition: Annotated[
+        str, _readable(lambda text: parse_condition(text).text if text else "")
+    ] = Field(
         "",
         max_length=1000,
         description="It has terminated when this holds, such as abs(position[pole]) > 0.4, over "
-        "the names of observed fields as they were measured, before their encoding.",
+        "the names of observed fields as they were measured, before their encoding; of a rate it "
+        "is the rate, of a yaw the angle in radians.",
     )
     topic: str = Field("", max_length=255, description="It has terminated when this says true.")
     type: str = Field("std_msgs/msg/Bool", pattern=_TYPE, description="Of that topic.")

@@ -66,6 +66,12 @@ class FieldPath:
             return 0
         return len(selector.numbers if isinstance(selector, Places) else selector.names)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that the last field's elements are looked up by; none where they are not."""
+        selector = self.parts[-1].selector
+        return selector.names if isinstance(selector, Names) else ()
+
     def labels(self, size: int, name: str = "", example: object = None) -> tuple[str, ...]:
         """What each of the numbers is called: ``position[shoulder]``.
 

@@ -138,7 +138,11 @@ def test_launch_and_config_files_are_installed(arguments: dict[str, Any]) -> Non
     installed = {
         f"{folder}/{Path(name).name}" for folder, names in arguments["data_files"] for name in names
     }
-    for folder, pattern in (("launch", "*.py"), ("config", "*.yaml")):
+    for folder, pattern in (
+        ("launch", "*.py"),
+        ("config", "*.yaml"),
+        ("config/interfaces", "*.yaml"),
+    ):
         for path in (ROOT / folder).glob(pattern):
             assert f"share/planet_ros/{folder}/{path.name}" in installed
     assert "share/planet_ros/package.xml" in installed

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from planet_ros.config import find_config
 from planet_ros.errors import UserError
 from planet_ros.supervision import processes
-from planet_ros.supervision.parameters import find_config
 from planet_ros.supervision.processes import (
     NODES,
     NodeHangsError,
@@ -158,7 +158,7 @@ def test_nodes_are_modules_of_the_checkout(root: Path) -> None:
 
 def test_presets_are_found_and_what_is_none_is_refused(root: Path) -> None:
     assert find_config("pendulum.yaml") == root / "config" / "pendulum.yaml"
-    with pytest.raises(UserError, match=r"no_such\.yaml is not in .*use --config"):
+    with pytest.raises(UserError, match=r"no_such\.yaml is not in .*give a path"):
         find_config("no_such.yaml")
 
 
