@@ -270,6 +270,14 @@ class CommandedPart(TopicSource):
         "points[0].time_from_start (seconds). A header's stamp is filled in by itself.",
     )
     qos: Qos = Field("reliable", description="As of the observation.")
+    timeout_s: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        description="Age from which a command does not act on the robot any more, as "
+        "diff_drive_controller's cmd_vel_timeout; what is done after it is not known. 0: a "
+        "command holds until the next.",
+    )
 
 
 class RewardTerm(Section):
