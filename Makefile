@@ -60,10 +60,12 @@ format: $(STAMP) ## Rewrite the code as the linters want it
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: $(STAMP) ## Write docs/configuration.md anew from the settings
+docs: $(STAMP) ## Write docs/configuration.md and docs/interface.md anew from their schemas
 	@mkdir -p docs
 	@$(BIN)/planet-ros config --markdown > docs/configuration.md.new
 	@mv docs/configuration.md.new docs/configuration.md
+	@$(BIN)/planet-ros interface --markdown > docs/interface.md.new
+	@mv docs/interface.md.new docs/interface.md
 
 clean: ## Remove builds and caches; .venv and runs/ stay
 	@rm -rf build install log dist *.egg-info

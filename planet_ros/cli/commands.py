@@ -268,6 +268,22 @@ def config(options: argparse.Namespace) -> int:
     return 0
 
 
+def interface(options: argparse.Namespace) -> int:
+    """``planet-ros interface``."""
+    from planet_ros.interface.files import load_interface
+    from planet_ros.interface.reference import interface_markdown, summary
+
+    if options.document is None:
+        print(interface_markdown(), end="")
+        return 0
+    if options.markdown:
+        raise UserError("--markdown: found a document too, expected one of them")
+    from planet_ros.ros.types import make
+
+    print(summary(load_interface(options.document), make))
+    return 0
+
+
 def demo(options: argparse.Namespace) -> int:
     """``planet-ros demo``."""
     from planet_ros.cli.demo import run_demo

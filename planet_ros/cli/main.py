@@ -214,6 +214,22 @@ the newest one it has seen least.""",
     config.add_argument("--markdown", action="store_true", help="print the reference page")
     _settings_options(config)
 
+    interface = _command(
+        subparsers,
+        "interface",
+        "check the document that says what a robot is to a model, or print its reference",
+        """
+  planet-ros interface robot.yaml
+  planet-ros interface pendulum
+  planet-ros interface --markdown > docs/interface.md""",
+    )
+    interface.add_argument(
+        "document",
+        nargs="?",
+        help="a file, or the name of one that comes with the package (config/interfaces/)",
+    )
+    interface.add_argument("--markdown", action="store_true", help="print the reference page")
+
     demo = _command(
         subparsers,
         "demo",

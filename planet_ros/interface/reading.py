@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,10 +87,8 @@ class PartReader:
         self._has_header = hasattr(example, "header")
         image = part.image if isinstance(part, ObservedPart) else None
         self.name = GOAL_PART if isinstance(part, Goal) else part.name
-        self._image, self._fields = (
-            image,
-            [_FieldReader(field, part.type, make, self.name) for field in part.fields],
-        )
+        self._image = image
+        self._fields = [_FieldReader(field, part.type, make, self.name) for field in part.fields]
         stale_s = part.stale_after_s if isinstance(part, ObservedPart) else 0.0
         gap_s = (stale_s or LONGEST_GAP_S) if longest_gap_s is None else longest_gap_s
         self._longest_gap_ns = round(gap_s * 1e9)
@@ -99,16 +97,22 @@ class PartReader:
         self._rates = [field for field in self._fields if field.is_rate]
         if image is not None:
             self._check_image_type()
-            shape = image.height, image.width, image.channels
-            self.signature_part = ObservationPart(self.name, shape, "image", "uint8")
-            return
         if len(set(self.names)) < len(self.names):
             twice = next(name for name in self.names if self.names.count(name) > 1)
             raise UserError(f"{self.name}: found {twice!r} twice, expected another name")
-        self.signature_part = ObservationPart(
+        try:
+            self.signature_part = self._part("goal" if isinstance(part, Goal) else "vector")
+        except ValueError as error:
+            raise UserError(f"observation: {error}") from None
+
+    def _part(self, role: Literal["vector", "goal"]) -> ObservationPart:
+        if self._image is not None:
+            shape = self._image.height, self._image.width, self._image.channels
+            return ObservationPart(self.name, shape, "image", "uint8")
+        return ObservationPart(
             self.name,
             (sum(field.encoded_size for field in self._fields),),
-            "goal" if isinstance(part, Goal) else "vector",
+            role,
             numbers=tuple(
                 NamedNumber(name, field.unit)
                 for field in self._fields
@@ -221,7 +225,9 @@ class _FieldReader:
     """One field: its numbers, and what the model sees of them."""
 
     def __init__(self, field: ObservedField, type_name: str, make: Make, where: str) -> None:
-        self.label, self.unit = field.label, field.unit
+        self.label = field.label
+        # Cosines and columns of rotations have none.
+        self.unit = field.unit if field.encoding in ("none", "rate") else ""
         self.is_rate = field.encoding == "rate"
         self.before: tuple[_Moment, Numbers] | None = None
         self.rate: Numbers | None = None

@@ -68,7 +68,9 @@ IMPORTS: dict[str, set[str]] = {
         "data",
         "environments",
         "errors",
+        "interface",
         "report",
+        "ros",
         "supervision",
         "training",
     },
@@ -160,7 +162,7 @@ def test_simulators_are_imported_by_nobody(root: Path) -> None:
     [
         ({"gymnasium"}, {"planet_ros/environments", "sim_bridge"}),
         ({"matplotlib"}, {"planet_ros/report"}),
-        ({"PIL"}, {"planet_ros/report", "planet_ros/data"}),
+        ({"PIL"}, {"planet_ros/report", "planet_ros/data", "planet_ros/messages"}),
         ({"onnxruntime"}, {"planet_ros/bundle"}),
         ({"onnx"}, {"planet_ros/bundle"}),
         (
@@ -168,7 +170,15 @@ def test_simulators_are_imported_by_nobody(root: Path) -> None:
             {"planet_ros/models", "planet_ros/training", "planet_ros/bundle", "planet_ros/report"},
         ),
         ({"rclpy"}, {"planet_ros/ros", "planet_ros/supervision", "sim_bridge"}),
-        ({"pydantic"}, {"planet_ros/config", "planet_ros/bundle", "planet_ros/training"}),
+        (
+            {"pydantic"},
+            {
+                "planet_ros/config",
+                "planet_ros/interface",
+                "planet_ros/bundle",
+                "planet_ros/training",
+            },
+        ),
     ],
     ids=lambda value: "-".join(sorted(value)) if len(value) == 1 else "",
 )
@@ -209,7 +219,17 @@ def test_planning_needs_nothing_but_numpy(root: Path) -> None:
 
 @pytest.mark.parametrize(
     "folder",
-    ["planning", "control", "data", "messages", "models", "bundle", "training", "environments"],
+    [
+        "planning",
+        "control",
+        "data",
+        "messages",
+        "interface",
+        "models",
+        "bundle",
+        "training",
+        "environments",
+    ],
 )
 def test_core_does_not_know_ros(root: Path, folder: str) -> None:
     files = sources(root, f"planet_ros/{folder}")
