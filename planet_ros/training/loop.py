@@ -32,7 +32,9 @@ def train(settings: LearnerSettings) -> RunFolder:
             be written, or the environment fails; what came before is saved.
         KeyboardInterrupt: Ctrl-C; everything is saved, and the text says how to continue.
     """
-    environment = Environment(EnvironmentSpec.of(settings))
+    environment = Environment(
+        EnvironmentSpec.of(settings), episode_steps=settings.training.episode_steps
+    )
     session: Session | None = None
     try:
         with Progress(settings.training.steps, "steps") as progress:
@@ -49,6 +51,7 @@ def train(settings: LearnerSettings) -> RunFolder:
             )
             progress.start_at(session.steps)
             _learn_or_save(session, environment, progress)
+        environment.episode_steps = 0
         if not session.evaluated:
             _evaluate(session, environment)
     finally:

@@ -218,8 +218,10 @@ class Session:
         ][-episodes:]
         if not returns:
             return None
+        most = self.settings.training.episode_steps
         return Evaluation(
-            source=f"last {len(returns)} training episodes",
+            source=f"last {len(returns)} training episodes"
+            + (f", cut after {most} steps" if most else ""),
             mean_return=float(np.mean(returns)),
             worst_return=min(returns),
             episodes=len(returns),
