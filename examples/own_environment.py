@@ -84,7 +84,8 @@ def output_folder(about: str) -> str:
     """The folder that the person names."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--output", required=True, help="folder of the run, a new one")
-    return parser.parse_args().output
+    folder: str = parser.parse_args().output
+    return folder
 
 
 def returns(policy: Policy, environment: Environment) -> list[float]:

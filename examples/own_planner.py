@@ -53,7 +53,7 @@ class MppiSettings:
     candidates: int = 40
     elites: int = 10
     iterations: int = 3
-    temperature: float = 0.5
+    temperature: float = 2.0
 
     def __post_init__(self) -> None:
         check_sizes(self.horizon, self.candidates, self.elites, self.iterations)
@@ -117,7 +117,8 @@ def _weights(found: NDArray[np.float64], temperature: float) -> NDArray[np.float
     # is taken off first, for exp(1000) is infinite.
     scale = found.std() * temperature
     weights = np.exp((found - found[0]) / scale) if scale > 0 else np.ones(len(found))
-    return weights / weights.sum()
+    shares: NDArray[np.float64] = weights / weights.sum()
+    return shares
 
 
 def make_mppi(settings: PlannerSettings, signature: Signature, seed: int) -> Mppi:
