@@ -133,7 +133,7 @@ def main() -> None:
     settings = {
         **LEARNING,
         "training.output": output_folder("Learn with a world model of one's own."),
-        "training.steps": 100,
+        "training.steps": 150,
         "training.random_steps": 50,
         "training.learning_rate": 0.01,
     }

@@ -60,7 +60,7 @@ def planning_with_mppi(seed: int) -> PlanningPolicy:
 
 POLICIES: dict[str, Make] = {
     "planning": planning,
-    "planning with one's own": planning_with_mppi,
+    "planning with own_planner": planning_with_mppi,
     "exploring": lambda seed: ExploringPolicy(planning(seed), SIGNATURE, noise=0.3, seed=seed),
     "random": lambda seed: RandomPolicy(SIGNATURE, seed=0),
     "coloured": lambda seed: RandomPolicy(SIGNATURE, seed=0, beta=2.0),
