@@ -165,6 +165,11 @@ class CompressedImage:
 
 
 @dataclass
+class Float64:
+    data: float = 0.0
+
+
+@dataclass
 class Bool:
     data: bool = False
 
@@ -176,7 +181,7 @@ TYPES = {
         "geometry_msgs": (PoseStamped, TwistStamped, Twist, Pose),
         "nav_msgs": (Odometry,),
         "sensor_msgs": (Imu, LaserScan, JointState, Image, CompressedImage),
-        "std_msgs": (Float64MultiArray, MultiArrayDimension, Bool),
+        "std_msgs": (Float64MultiArray, MultiArrayDimension, Bool, Float64),
         "trajectory_msgs": (JointTrajectory, JointTrajectoryPoint),
     }.items()
     for kind in kinds

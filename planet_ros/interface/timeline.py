@@ -209,7 +209,9 @@ class Timeline:
             for name, limit_ns in self._limit_ns.items()
             if name not in self._held or now_ns - self._held[name].received_ns > limit_ns
         ]
-        return missing + [self._goal] * (self._goal is not None and self._goal not in self._held)
+        if self._goal is not None and self._goal not in self._held:
+            missing.append(self._goal)
+        return missing
 
     # ── parts ────────────────────────────────────────────────────────────────────────────────
 
