@@ -16,6 +16,7 @@ from planet_ros.bundle.graph_check import MAX_GRAPH_BYTES
 from planet_ros.config import PlannerSettings
 from planet_ros.data import Signature
 from planet_ros.errors import UserError
+from planet_ros.interface.document import Interface
 
 FORMAT_VERSION = 2
 MANIFEST_FILE = "manifest.json"
@@ -87,6 +88,7 @@ class Manifest(_Part):
     horizon: int = Field(ge=1, le=MAX_HORIZON)
     signature: Signature
     planner: PlannerSettings
+    interface: Interface | None = None
     environment: EnvironmentRecord | None = None
     environment_steps: int = 0
     decisions: int = 0
@@ -142,6 +144,11 @@ class Manifest(_Part):
             raise UserError(
                 f"{name}: planner.horizon: found {self.planner.horizon}, expected horizon = "
                 f"{self.horizon}"
+            )
+        if self.interface is not None and self.interface.period_s != self.signature.period_s:
+            raise UserError(
+                f"{name}: interface.period_s: found {self.interface.period_s:g}, expected "
+                f"signature.period_s = {self.signature.period_s:g}"
             )
         goals = [part.name for part in self.signature.parts("goal")]
         if goals:
@@ -242,7 +249,12 @@ def _check_requirements(required: Any, name: str) -> None:
 
 
 def _field_names(kind: Any, before: str = "") -> Iterator[str]:
-    """Dotted names of all fields of a type, and of the types within it."""
+    """Dotted names of all fields of a type, and of the types within it.
+
+    An interface is understood as a whole or refused: its fields cannot be required one by one.
+    """
+    if kind is Interface:
+        return
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         fields = {name: field.annotation for name, field in kind.model_fields.items()}
     elif dataclasses.is_dataclass(kind):

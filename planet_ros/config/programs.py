@@ -24,6 +24,7 @@ from .sections import (
     ControllerSettings,
     DataSettings,
     EnvironmentSettings,
+    InterfaceSettings,
     PlannerSettings,
     Section,
     SeedSettings,
@@ -39,14 +40,14 @@ class BridgeNodeSettings(SeedSettings, EnvironmentSettings):
     training: CollectionSettings = Field(default_factory=CollectionSettings)
 
 
-class ControllerNodeSettings(SeedSettings, BundleSettings):
+class ControllerNodeSettings(SeedSettings, BundleSettings, InterfaceSettings):
     """Settings of the node controller."""
 
     training: ExplorationSettings = Field(default_factory=ExplorationSettings)
     controller: ControllerSettings = Field(default_factory=ControllerSettings)
 
 
-class LearnerSettings(SeedSettings, EnvironmentSettings):
+class LearnerSettings(SeedSettings, EnvironmentSettings, InterfaceSettings):
     """Settings of learning, wherever the steps come from."""
 
     data: DataSettings = Field(default_factory=DataSettings)

@@ -97,6 +97,19 @@ class BundleSettings(Section):
     )
 
 
+class InterfaceSettings(Section):
+    """What a robot is, where no Gymnasium environment says it."""
+
+    interface: str = Field(
+        "",
+        max_length=4096,
+        description="Document that says what the robot is to a model (docs/interface.md): a path, "
+        "or the name of one in the installed config/interfaces/. Trainer: it learns from these "
+        "topics, without an environment. Controller: what the robot allows; a bundle that wants "
+        "more is refused. Empty: what the environment, or the bundle, says.",
+    )
+
+
 class BridgeSettings(Section):
     """How `gym_bridge` runs a Gymnasium environment behind topics."""
 

@@ -50,7 +50,7 @@ Number: TypeAlias = Annotated[float, Field(ge=-3.0e38, le=3.0e38)]
 
 def _alone(key: str) -> BeforeValidator:
     """Let a value stand for the mapping that has nothing but it."""
-    return BeforeValidator(lambda value: value if isinstance(value, dict) else {key: value})
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
 
 
 def _listed(value: Any) -> Any:

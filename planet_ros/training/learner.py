@@ -29,6 +29,7 @@ from planet_ros.data import Episode, EpisodeStore, Replay, SequenceBatch, Signat
 from planet_ros.data.sampling import SequenceSampler
 from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
+from planet_ros.interface.document import Interface
 from planet_ros.models import Ensemble, Rssm, WorldModel
 from planet_ros.models.contract import TorchBatch
 from planet_ros.training.checkpoint import (
@@ -72,6 +73,7 @@ class Learner:
         run: RunFolder,
         *,
         environment: EnvironmentSpec | None,
+        interface: Interface | None = None,
         store: EpisodeStore | None = None,
         make_model: MakeModel = make_model,
     ) -> None:
@@ -82,6 +84,7 @@ class Learner:
             signature: Of what is learned.
             run: Folder of the run, for `export` and `save`.
             environment: Recorded in the bundle, so that it can be evaluated there again.
+            interface: Of a robot; in the bundle it says a controller what to read and to send.
             store: Its episodes; None: none yet, and none on disk.
             make_model: Of another kind than the settings name.
 
@@ -95,6 +98,7 @@ class Learner:
         self.signature = signature
         self.run = run
         self._environment = environment
+        self._interface = interface
         self._device = _device(training.device)
         self.model = make_model(settings, signature).to(self._device)
         self._optimizer = torch.optim.AdamW(
@@ -365,6 +369,8 @@ class Learner:
             "horizon": self.settings.planner.horizon,
             "signature": self.signature,
             "planner": self.settings.planner,
+            "interface": self._interface,
+            "requires": [] if self._interface is None else ["interface"],
             "environment": None if self._environment is None else asdict(self._environment),
             "environment_steps": self.environment_steps,
             "decisions": self.decisions,

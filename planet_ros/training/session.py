@@ -21,6 +21,7 @@ from planet_ros.config import LearnerSettings
 from planet_ros.control.exploration import RandomPolicy
 from planet_ros.data import Episode, EpisodeBuilder, EpisodeStore, Signature, Step
 from planet_ros.environments import EnvironmentSpec
+from planet_ros.interface.document import Interface
 from planet_ros.training.checkpoint import read_checkpoint
 from planet_ros.training.commit import Journal, unwritable
 from planet_ros.training.hints import hints
@@ -43,6 +44,7 @@ class Session:
         *,
         environment: EnvironmentSpec | None,
         say: Callable[[str], None],
+        interface: Interface | None = None,
         make_model: MakeModel = make_model,
     ) -> None:
         """Start a run, or continue the one in the output folder.
@@ -51,6 +53,7 @@ class Session:
             settings: Of learning.
             signature: Of the environment; its period gives way to ``training.command_period_s``.
             environment: Recorded in the bundle.
+            interface: Likewise, of a robot.
             say: Takes a line on what happened, for a person.
             make_model: Of another kind than the settings name; to continue a run, the same.
 
@@ -67,12 +70,17 @@ class Session:
         self._say = say
         self.run = RunFolder.start(training.output, resume=training.resume)
         try:
-            self._open(environment, make_model)
+            self._open(environment, interface, make_model)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, environment: EnvironmentSpec | None, make_model: MakeModel) -> None:
+    def _open(
+        self,
+        environment: EnvironmentSpec | None,
+        interface: Interface | None,
+        make_model: MakeModel,
+    ) -> None:
         settings, training = self.settings, self.settings.training
         saved = read_checkpoint(self.run.checkpoint) if self.run.has_checkpoint else None
         store = EpisodeStore(
@@ -86,6 +94,7 @@ class Session:
             self._signature,
             self.run,
             environment=environment,
+            interface=interface,
             store=store,
             make_model=make_model,
         )

@@ -26,7 +26,7 @@ IMPORTS: dict[str, set[str]] = {
     "environments": {"config", "data", "errors"},
     "wrappers": {"environments"},
     "models": {"config", "data", "errors"},
-    "bundle": {"config", "data", "errors", "files", "models"},
+    "bundle": {"config", "data", "errors", "files", "interface", "models"},
     "control": {"bundle", "config", "data", "errors", "planning"},
     "training": {
         "bundle",
@@ -36,6 +36,7 @@ IMPORTS: dict[str, set[str]] = {
         "environments",
         "errors",
         "files",
+        "interface",
         "models",
         "planning",
     },
