@@ -18,10 +18,10 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
 from planet_ros.config import BridgeNodeSettings
-from planet_ros.control.limits import Limits
 from planet_ros.data import Step
 from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
+from planet_ros.interface.safe import SafeCommand
 from planet_ros.messages.fields import shortened, time_message
 from planet_ros.messages.images import image_message
 from planet_ros.messages.steps import step_message
@@ -86,9 +86,9 @@ class GymBridge(Node):
         )
         signature = environment.signature
         check_topics(signature)
-        self._limits = Limits(
+        self._safe = SafeCommand.at_once(
             signature.low, signature.high, self._settings.safe_command, "bridge.safe_command"
-        )
+        ).constant
         self._simulation = Simulation(environment, settings.seed)
         self._lock_step = self._settings.mode == "lock_step"
         self._paused = self._settings.wait_for_learner
@@ -157,7 +157,7 @@ class GymBridge(Node):
 
     def _on_command(self, message: Float64MultiArray) -> None:
         try:
-            vector = read_vector(message, len(self._limits.low))
+            vector = read_vector(message, len(self._safe))
         except UserError as error:
             self._drop(error)
             return
@@ -228,7 +228,7 @@ class GymBridge(Node):
     def _on_period(self) -> None:
         if self._paused or self._simulation.episode_ended:
             return
-        action = self._limits.safe
+        action = self._safe
         if self._command is not None:
             held, received_s = self._command
             if time.monotonic() - received_s <= self._settings.command_timeout_s:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planet_ros.data import Signature
 from planet_ros.errors import UserError
+from planet_ros.interface.safe import SafeCommand
 
 _SAME_PERIOD = 1e-3
 
@@ -24,8 +25,8 @@ def check_allowed(pinned: Signature, wanted: Signature, where: str) -> None:
         where: The model, for the error.
 
     Raises:
-        UserError: The model wants another observation, another number of actions, a wider range
-            or another period.
+        UserError: The model wants another observation, another number of actions, a wider range,
+            faster changes or another period.
     """
     pinned.check(wanted.layout, where)
     for part, low, high in zip(wanted.action, pinned.low, pinned.high, strict=True):
@@ -33,6 +34,13 @@ def check_allowed(pinned: Signature, wanted: Signature, where: str) -> None:
             raise UserError(
                 f"{where}: found the action {part.name[:100]!r} from {part.low:g} to "
                 f"{part.high:g}, expected it within {low:g} to {high:g}, {_PINNED}"
+            )
+    for part, most in zip(wanted.action, pinned.action, strict=True):
+        if most.max_rate is not None and (part.max_rate is None or part.max_rate > most.max_rate):
+            raise UserError(
+                f"{where}: found the action {part.name[:100]!r} with a change of "
+                f"{'any size' if part.max_rate is None else f'{part.max_rate:g}'} per second, "
+                f"expected at most {most.max_rate:g}, {_PINNED}"
             )
     if abs(wanted.period_s - pinned.period_s) > _SAME_PERIOD * pinned.period_s:
         raise UserError(
@@ -47,39 +55,67 @@ _PINNED = (
 )
 
 
+class SafeSpell:
+    """A time in which nothing better than the safe command is known."""
+
+    def __init__(
+        self,
+        safe: SafeCommand,
+        began_s: float,
+        before: NDArray[np.float32] | None,
+        measured: Callable[[str], NDArray[np.floating] | None],
+    ) -> None:
+        """Begin.
+
+        Args:
+            safe: What is safe.
+            began_s: When it begins.
+            before: (A,) what was commanded last; None: nothing.
+            measured: Gives the newest numbers of an observed field; None: it was never seen.
+        """
+        self._safe, self._began_s, self._before = safe, began_s, before
+        # What is held is what was measured when it began: later an arm may have sunk.
+        self._held = {hold.field: measured(hold.field) for hold in safe.holds}
+
+    def command(self, now_s: float) -> NDArray[np.float32] | None:
+        """The command (A,) that is due; None where it is to hold what was never measured."""
+        return self._safe.at(now_s - self._began_s, self._before, self._held.get)
+
+
 class Limits:
-    """Range of each dimension of a command, and the command that is safe.
+    """Range of each dimension of a command, and how fast it may change.
 
     Attributes:
         low: (A,) least.
         high: (A,) greatest.
-        safe: (A,) sent when nothing better is known.
+        max_change: (A,) largest difference of two commands; infinite where any is allowed.
     """
 
     def __init__(
         self,
         low: NDArray[np.float32],
         high: NDArray[np.float32],
-        safe: Sequence[float] = (),
-        name: str = "controller.safe_command",
+        max_change: NDArray[np.float32] | None = None,
     ) -> None:
-        """Take the range and the safe command; zeros, moved into the range, where it is empty.
-
-        Raises:
-            UserError: The safe command has another length or is out of range; `name` is said.
-        """
+        """Take the range and, where there is one, the largest change."""
         self.low, self.high = low, high
-        if not len(safe):
-            self.safe = np.clip(np.zeros_like(low), low, high)
-            return
-        self.safe = np.asarray(safe, dtype=np.float32)
-        if self.safe.shape != low.shape:
-            raise UserError(f"{name}: found {len(safe)} values, expected {len(low)}")
-        if not ((self.safe >= low) & (self.safe <= high)).all():
-            raise UserError(f"{name}: found {list(safe)}, expected values from {low} to {high}")
+        self.max_change = np.full_like(low, np.inf) if max_change is None else max_change
 
-    def apply(self, action: NDArray[np.floating]) -> NDArray[np.float32] | None:
-        """The action (A,) moved into its range; None when it is not finite."""
+    @classmethod
+    def of(cls, signature: Signature) -> Limits:
+        """Those that a signature says."""
+        return cls(signature.low, signature.high, signature.max_change)
+
+    def apply(
+        self, action: NDArray[np.floating], before: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32] | None:
+        """The action (A,) moved into its range, and near enough to the one before.
+
+        Returns:
+            None when it is not finite.
+        """
         if not np.isfinite(action).all():
             return None
+        if before is not None:
+            action = np.clip(action, before - self.max_change, before + self.max_change)
         return np.clip(action, self.low, self.high).astype(np.float32)

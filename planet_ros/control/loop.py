@@ -30,12 +30,17 @@ from numpy.typing import NDArray
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import ControllerSettings
 from planet_ros.control.latency import Latency
-from planet_ros.control.limits import Limits
+from planet_ros.control.limits import Limits, SafeSpell
 from planet_ros.control.policy import PlanningPolicy, Policy, Successor
-from planet_ros.data import Parts
+from planet_ros.data import Parts, Signature
+from planet_ros.data.signature import MAX_DELAY
+from planet_ros.interface.safe import SafeCommand
 from planet_ros.planning import Plan
 
 Array = NDArray[np.float32]
+
+_MOST_TAKEN = MAX_DELAY + 1
+"""Commands that a policy is told of at most when it acts again."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class Observation:
         parts: (n,) float32, finite, of each vector, (height, width, channels) uint8 of each image.
         received_s: When it arrived, on the clock of the loop.
         stamp_ns: When it was true, on the source's clock; the command that answers it bears it.
+        limit_s: Age from which it is stale; None: that of the settings.
         first: It is the first of an episode: whatever was believed before does not hold.
         episode: Number of the episode, where the source says.
     """
@@ -53,6 +59,7 @@ class Observation:
     parts: Parts
     received_s: float
     stamp_ns: int
+    limit_s: float | None = None
     first: bool = False
     episode: int | None = None
 
@@ -127,6 +134,9 @@ class ControlLoop:
         notify: Callable[[], None],
         make_policy: Callable[[Bundle, int], Policy] = PlanningPolicy.of,
         lacking: Callable[[], str] = lambda: "",
+        safe: Callable[[Signature], SafeCommand] | None = None,
+        measured: Callable[[str], NDArray[np.floating] | None] = lambda field: None,
+        before: Array | None = None,
         stopwatch: Callable[[], float] | None = None,
     ) -> None:
         """Make a loop without a model, which says nothing until `use` gives it one.
@@ -139,6 +149,9 @@ class ControlLoop:
             make_policy: Makes what acts by a bundle, with a seed; by default it plans.
             lacking: Says which parts keep an observation from being complete and new, for the
                 reason of a safe command; empty if none is known to.
+            safe: What is safe for the actions of a signature; None: what the settings say.
+            measured: The newest numbers of an observed field, for a safe command that holds them.
+            before: (A,) what was commanded last by whoever acted before.
             stopwatch: Steady seconds, for how long plans take; None: `clock`.
         """
         self._settings = settings
@@ -146,13 +159,18 @@ class ControlLoop:
         self._clock = clock
         self._stopwatch = stopwatch or clock
         self._notify = notify
+        self._make_safe = safe or self._constant
+        self._measured = measured
         self._make_policy = make_policy
         self._lacking = lacking
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="planner")
         self._policy: Policy | None = None
-        self._next: tuple[Bundle, Limits, Policy] | None = None
+        self._next: tuple[Bundle, Limits, SafeCommand, Policy] | None = None
         self.bundle: Bundle | None = None
         self.limits: Limits | None = None
+        self._safe_command: SafeCommand | None = None
+        self._safe_spell: SafeSpell | None = None
+        self._last_sent = before
         self.planning = Latency()
         self.counters = Counters()
         self._newest: Observation | None = None
@@ -165,9 +183,8 @@ class ControlLoop:
         self.failure = ""
         self._stale = False
         self._forget = True
-        self._taken: Array | None = (
-            None  # sent since the policy last acted; it owns what was before
-        )
+        # Sent since the policy last acted; it owns what was before.
+        self._taken: list[Array] = [] if before is None else [before]
         self._answered: Command | None = None
 
     def close(self) -> None:
@@ -185,8 +202,8 @@ class ControlLoop:
         """
         # All that can fail is done here, so that the old model goes on whole if it does.
         signature = bundle.manifest.signature
-        limits = Limits(signature.low, signature.high, self._settings.safe_command)
-        self._next = bundle, limits, self._make_policy(bundle, self._seed)
+        safe, limits = self._make_safe(signature), Limits.of(signature)
+        self._next = bundle, limits, safe, self._make_policy(bundle, self._seed)
         if self._job is None:
             self._take_over()
 
@@ -194,7 +211,8 @@ class ControlLoop:
         if self._next is None:
             return
         previous = self._policy
-        (self.bundle, self.limits, self._policy), self._next = self._next, None
+        self.bundle, self.limits, self._safe_command, self._policy = self._next
+        self._next = None
         if (
             previous is not None
             and isinstance(self._policy, Successor)
@@ -204,7 +222,12 @@ class ControlLoop:
         self._plan = None
         self._newest = None
         self._answered = None
-        self._taken = None
+        self._taken.clear()
+        if self._last_sent is not None and self._last_sent.shape != self.limits.low.shape:
+            self._last_sent = self._safe_spell = None
+
+    def _constant(self, signature: Signature) -> SafeCommand:
+        return SafeCommand.at_once(signature.low, signature.high, self._settings.safe_command)
 
     # ── events ───────────────────────────────────────────────────────────────────────────────
 
@@ -229,7 +252,7 @@ class ControlLoop:
             self._drop()
         self._newest = observation
         # A source that repeats itself gives nothing newer.
-        if self._clock() - observation.received_s <= self._settings.stale_timeout_s:
+        if self._clock() - observation.received_s <= self._limit_s(observation):
             self._stale = False
         if self._settings.trigger == "observation" and self._job is None:
             self._start()
@@ -316,22 +339,28 @@ class ControlLoop:
 
     def safe_command(self, reason: str) -> Command | None:
         """The safe command, for whoever stops the robot; None before there was a model."""
-        return None if self.limits is None else self._safe(reason)
+        if self.limits is None or self._safe_command is None:
+            return None
+        return self._safe(reason)
 
     # ── parts ────────────────────────────────────────────────────────────────────────────────
 
     def _staleness(self) -> str:
         """Why the newest observation cannot be used; empty if it can."""
-        limit = self._settings.stale_timeout_s
         if self._newest is None:
             reason = "no observation that can be used has arrived yet"
         else:
+            limit = self._limit_s(self._newest)
             age = self._clock() - self._newest.received_s
             if age <= limit:
                 return ""
             reason = f"the newest observation is {age:.3f} s old, limit {limit:g} s"
         lacking = self._lacking()
         return f"{reason}: {lacking}" if lacking else reason
+
+    def _limit_s(self, observation: Observation) -> float:
+        limit_s = observation.limit_s
+        return self._settings.stale_timeout_s if limit_s is None else limit_s
 
     def _longest_gap_ns(self) -> float:
         """How far apart successive stamps may be before what was believed no longer holds.
@@ -355,9 +384,12 @@ class ControlLoop:
         if self._forget:
             policy.reset(self._episode_seed(observation))
             self._forget = False
-        elif self._taken is not None:
-            policy.took(self._taken)
-        self._taken = None
+            # What was sent still acts where commands are late, and limits what can be sent now.
+            remembered = self.limits is not None and np.isfinite(self.limits.max_change).any()
+            self._taken = self._taken[-1:] if remembered else []
+        for action in self._taken:
+            policy.took(action)
+        self._taken.clear()
         future = self._thread.submit(self._timed_plan, policy, observation)
         self._job = _Job(observation, self._tick, future)
         future.add_done_callback(lambda _: self._notify())
@@ -373,7 +405,7 @@ class ControlLoop:
         plan = policy.act(observation.parts)
         return plan, self._stopwatch() - began
 
-    def _due(self, reason: str) -> Command:
+    def _due(self, reason: str) -> Command | None:
         """The entry of the last plan that is due at this tick, or the safe command."""
         if self._plan is None:
             return self._safe(reason)
@@ -383,24 +415,39 @@ class ControlLoop:
         origin = Origin.PLAN if entry == 0 else Origin.LATE_PLAN
         return self._limited(self._plan.actions[entry], origin, self._stamp(), reason)
 
-    def _limited(self, action: Array, origin: Origin, stamp_ns: int, reason: str = "") -> Command:
+    def _limited(
+        self, action: Array, origin: Origin, stamp_ns: int, reason: str = ""
+    ) -> Command | None:
         assert self.limits is not None
-        allowed = self.limits.apply(action)
+        allowed = self.limits.apply(action, self._last_sent)
         if allowed is None:
             return self._safe("the plan holds a command that is not finite", stamp_ns)
+        self._safe_spell = None
         return self._sent(Command(allowed, origin, stamp_ns, reason))
 
-    def _safe(self, reason: str, stamp_ns: int | None = None, *, taken: bool = True) -> Command:
-        assert self.limits is not None
+    def _safe(
+        self, reason: str, stamp_ns: int | None = None, *, taken: bool = True
+    ) -> Command | None:
+        """The safe command; None where it is to hold what was never measured."""
+        assert self.limits is not None and self._safe_command is not None
+        now_s = self._clock()
+        if self._safe_spell is None:
+            self._safe_spell = SafeSpell(self._safe_command, now_s, self._last_sent, self._measured)
+        action = self._safe_spell.command(now_s)
+        allowed = None if action is None else self.limits.apply(action, self._last_sent)
+        if allowed is None:
+            return None
         self.counters.safe_commands += 1
         stamp_ns = self._stamp() if stamp_ns is None else stamp_ns
-        return self._sent(Command(self.limits.safe, Origin.SAFE, stamp_ns, reason), taken)
+        return self._sent(Command(allowed, Origin.SAFE, stamp_ns, reason), taken)
 
     def _sent(self, command: Command, taken: bool = True) -> Command:
         self.counters.commands += 1
         self._sent_tick = self._tick
         if taken:
-            self._taken = command.action
+            self._last_sent = command.action
+            self._taken.append(command.action)
+            del self._taken[:-_MOST_TAKEN]
         return command
 
     def _stamp(self) -> int:

@@ -10,7 +10,9 @@ late plan or a safe command may have changed.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -103,13 +105,21 @@ class PlanningPolicy:
             make_planner: Of another kind than the settings name; the horizon is theirs.
 
         Raises:
-            UserError: The planner that was made has another horizon than the settings.
+            UserError: The planner that was made has another horizon than the settings, or its
+                horizon ends before a command acts.
         """
         self.signature = signature
         self.settings = settings
         self._model = model
         self._make_planner = make_planner
         self._planner = make_planner(settings, signature, seed)
+        self._delay = signature.delay_periods
+        self._max_change = signature.max_change if np.isfinite(signature.max_change).any() else None
+        if self._delay >= settings.horizon:
+            raise UserError(
+                f"planner.horizon: found {settings.horizon}, expected more than the "
+                f"{self._delay} periods until a command acts"
+            )
         if self._planner.horizon != settings.horizon:
             raise UserError(
                 f"planner.horizon: found {self._planner.horizon} of the planner that was made, "
@@ -158,16 +168,24 @@ class PlanningPolicy:
         """Forget what was seen and done, and the warm start."""
         self._planner.reset(seed)
         self._belief = self._model.initial_belief()
-        self._last_action: Array = self.signature.middle
+        # The oldest of them acts now; those after it have been sent, and act before what is
+        # planned does.
+        before = [self.signature.middle] * (self._delay + 1)
+        self._sent: deque[Array] = deque(before, maxlen=self._delay + 1)
+        self._sent_any = False
 
     def act(self, observation: Parts) -> Plan:
         """Take in an observation, and plan."""
-        self._belief = self._model.observe(self._belief, self._last_action, observation)
-        return self._planner.plan(self._returns)
+        self._belief = self._model.observe(self._belief, self._sent[0], observation)
+        plan = self._planner.plan(self._returns)
+        if self._max_change is None:
+            return plan
+        return replace(plan, actions=self._within_rates(plan.actions[None])[0])
 
     def took(self, action: Array) -> None:
         """Remember what the next observation comes after."""
-        self._last_action = action
+        self._sent.append(action)
+        self._sent_any = True
 
     def inherit(self, previous: Policy) -> bool:
         """Take over belief, warm start and random numbers, for the same model further learned."""
@@ -181,12 +199,32 @@ class PlanningPolicy:
             return False
         self._planner = previous._planner
         self._belief = previous._belief
-        self._last_action = previous._last_action
+        self._sent = previous._sent
+        self._sent_any = previous._sent_any
         return True
 
     def _returns(self, actions: Array) -> NDArray[Any]:
+        if self._max_change is not None:
+            actions = self._within_rates(actions)
+        if self._delay:
+            # What has been sent acts first; the last entries of a plan act beyond the horizon.
+            first = np.broadcast_to(
+                np.stack(list(self._sent)[1:]), (len(actions), self._delay, actions.shape[2])
+            )
+            actions = np.concatenate([first, actions[:, : -self._delay]], axis=1)
         return candidate_returns(
             *self._model.imagine(self._belief, actions),
             self.settings.discount,
             self.settings.disagreement_penalty,
         )
+
+    def _within_rates(self, actions: Array) -> Array:
+        """Sequences (N, H, A) as they can be sent: no faster than the robot allows."""
+        assert self._max_change is not None
+        allowed = actions.copy()
+        before = self._sent[-1] if self._sent_any else allowed[:, 0]
+        for step in range(actions.shape[1]):
+            now = allowed[:, step]
+            np.clip(now, before - self._max_change, before + self._max_change, out=now)
+            before = now
+        return allowed

@@ -35,6 +35,9 @@ MAX_PARTS = 64
 MAX_ACTIONS = 1024
 PERIOD_RANGE_S = 0.001, 60.0
 
+MAX_DELAY = 100
+"""Periods that an action may take to act, at most."""
+
 _OTHER_INPUTS = {"belief", "action", "actions"}  # of a bundle's graphs, beside the parts
 _DTYPES: dict[str, str] = {"vector": "float32", "image": "uint8", "goal": "float32"}
 _DIMENSIONS = {"vector": 1, "image": 3, "goal": 1}
@@ -111,15 +114,17 @@ class ActionPart:
         low: Least, finite as float32.
         high: Greatest, likewise, and more than `low`.
         unit: SI, such as ``N m``; empty: not known.
+        max_rate: Largest change per second, more than 0; None: any.
 
     Raises:
-        ValueError: The range is empty or not finite.
+        ValueError: The range is empty or not finite, or the rate is no positive number.
     """
 
     name: str
     low: float
     high: float
     unit: str = ""
+    max_rate: float | None = None
 
     def __post_init__(self) -> None:
         largest = float(np.finfo(np.float32).max)
@@ -127,6 +132,10 @@ class ActionPart:
             raise ValueError(
                 f"found {self.name} from {self.low:g} to {self.high:g}, expected finite float32 "
                 "numbers with low < high"
+            )
+        if self.max_rate is not None and not 0 < self.max_rate <= largest:
+            raise ValueError(
+                f"found {self.name} with a rate of {self.max_rate:g}, expected more than 0"
             )
 
 
@@ -162,15 +171,17 @@ class Signature:
         observation: Its parts, at least one, in the order that a model takes them in.
         action: Its numbers, at least one.
         period_s: Seconds between two actions.
+        delay_periods: Periods until an action acts, beyond the one that it is sent in.
 
     Raises:
-        ValueError: A part is said twice, there are none or too many, or the period is out of
-            bounds.
+        ValueError: A part is said twice, there are none or too many, or the period or the delay is
+            out of bounds.
     """
 
     observation: tuple[ObservationPart, ...]
     action: tuple[ActionPart, ...]
     period_s: float
+    delay_periods: int = 0
 
     def __post_init__(self) -> None:
         names = [part.name for part in self.observation]
@@ -185,6 +196,10 @@ class Signature:
         if not shortest <= self.period_s <= longest:
             raise ValueError(
                 f"period_s: found {self.period_s:g}, expected {shortest:g} to {longest:g} seconds"
+            )
+        if not 0 <= self.delay_periods <= MAX_DELAY:
+            raise ValueError(
+                f"delay_periods: found {self.delay_periods}, expected 0 to {MAX_DELAY}"
             )
 
     @cached_property
@@ -201,6 +216,12 @@ class Signature:
     def middle(self) -> NDArray[np.float32]:
         """(A,) middle of the range: what is taken to have been done where nothing was yet."""
         return _constant((self.low + self.high) / 2)
+
+    @cached_property
+    def max_change(self) -> NDArray[np.float32]:
+        """(A,) largest change from one action to the next; infinite where any is allowed."""
+        rates = [np.inf if part.max_rate is None else part.max_rate for part in self.action]
+        return _constant(np.array(rates) * self.period_s)
 
     @property
     def actions(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from planet_ros.data.signature import Signature
 from planet_ros.interface.document import (
     CommandedField,
@@ -52,7 +54,9 @@ def interface_of(signature: Signature) -> Interface:
                 size=signature.actions,
                 low=[float(low) for low in signature.low],
                 high=[float(high) for high in signature.high],
-                safe=[float(safe) for safe in signature.middle],
+                safe={
+                    "constant": [float(safe) for safe in np.clip(0, signature.low, signature.high)]
+                },
             )
         ],
     )

@@ -28,16 +28,13 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from planet_ros.config.sections import MAX_NAME, Section
-from planet_ros.data.signature import MAX_ACTIONS, MAX_PARTS, PERIOD_RANGE_S
+from planet_ros.data.signature import MAX_ACTIONS, MAX_DELAY, MAX_PARTS, PERIOD_RANGE_S
 from planet_ros.errors import UserError
 from planet_ros.interface.conditions import parse_condition
 from planet_ros.interface.paths import parse_path
 
 MAX_FIELDS = 256
 """Fields of one part at most."""
-
-MAX_DELAY = 100
-"""Control periods that a command may take to act, at most."""
 
 Encoding: TypeAlias = Literal["none", "angle", "quaternion", "yaw", "rate"]
 Qos: TypeAlias = Literal["sensor_data", "reliable", "latched"]

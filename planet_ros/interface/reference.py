@@ -197,17 +197,16 @@ def summary(interface: document.Interface, make: Make) -> str:
     for source in sources:
         lines += _part_lines(source, PartReader(source, make))
     writer = ActionWriter(interface.action, make)
-    holds = {index: hold.field for hold in writer.holds for index in hold.indices}
+    holds = {index: hold.field for hold in writer.safe.holds for index in hold.indices}
     rows = [("action", "low", "high", "per second", "safe", "unit")]
     for index, part in enumerate(signature.action):
-        safe = f"hold {holds[index]}" if index in holds else f"{writer.safe[index]:g}"
-        rate = writer.max_rate[index]
+        safe = f"hold {holds[index]}" if index in holds else f"{writer.safe.constant[index]:g}"
         rows.append(
             (
                 part.name,
                 f"{part.low:g}",
                 f"{part.high:g}",
-                f"{rate:g}" if rate < float("inf") else "any",
+                "any" if part.max_rate is None else f"{part.max_rate:g}",
                 safe,
                 part.unit,
             )

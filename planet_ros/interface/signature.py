@@ -40,12 +40,14 @@ def signature_of(interface: Interface, make: Make) -> Signature:
             if limits:
                 spread(limits, goal.signature_part.shape[0], f"goal: {what}")
     writer = ActionWriter(interface.action, make)
-    for hold in writer.holds:
+    for hold in writer.safe.holds:
         _size_of(hold.field, seen, "action: safe: hold", len(hold.indices))
     _check_reward(interface, make, seen, writer.sizes, goals)
     _check_end(interface, make, {name for reader in readers for name in reader.names})
     try:
-        return Signature(tuple(parts), writer.signature_parts, interface.period_s)
+        return Signature(
+            tuple(parts), writer.signature_parts, interface.period_s, interface.delay_periods
+        )
     except ValueError as error:
         raise UserError(f"interface: {error}") from None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from planet_ros.errors import UserError
 from planet_ros.interface.document import CommandedField, CommandedPart
 from planet_ros.interface.paths import FieldPath, NotNamedError, parse_path
 from planet_ros.interface.reading import known_size
+from planet_ros.interface.safe import Hold, SafeCommand
 from planet_ros.interface.structure import names_in
 from planet_ros.messages.fields import (
     UNREADABLE,
@@ -29,19 +29,6 @@ from planet_ros.messages.vectors import VECTOR_TYPE, read_label, vector_message
 Numbers = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Hold:
-    """Numbers of the action that, where nothing better is known, are what is measured.
-
-    Attributes:
-        indices: Of the action.
-        field: Name of the observed field, of as many numbers.
-    """
-
-    indices: tuple[int, ...]
-    field: str
-
-
 class ActionWriter:
     """Makes messages of an action (A,), and reads them.
 
@@ -50,10 +37,7 @@ class ActionWriter:
         types: The types of their messages, by topic.
         signature_parts: The numbers of the action.
         sizes: How many numbers each field has, by its name.
-        max_rate: (A,) largest change per second, infinite where there is none.
-        safe: (A,) what is sent where nothing better is known; NaN where the measured is.
-        safe_within_s: (A,) seconds in which the command moves to `safe`; 0: at once.
-        holds: Where that is what is measured.
+        safe: What is sent where nothing better is known.
     """
 
     def __init__(self, parts: Sequence[CommandedPart], make: Make) -> None:
@@ -81,10 +65,11 @@ class ActionWriter:
         self.types = {part.topic: part.type for part in self._parts}
         self.signature_parts = tuple(one for field in fields for one in field.signature_parts)
         self.sizes = {field.label: field.size for field in fields}
-        self.max_rate: Numbers = np.concatenate([field.max_rate for field in fields])
-        self.safe: Numbers = np.concatenate([field.safe for field in fields])
-        self.safe_within_s: Numbers = np.concatenate([field.within_s for field in fields])
-        self.holds = tuple(Hold(field.indices, field.hold) for field in fields if field.hold)
+        self.safe = SafeCommand(
+            np.concatenate([field.safe for field in fields]).astype(np.float32),
+            np.concatenate([field.within_s for field in fields]),
+            tuple(Hold(field.indices, field.hold) for field in fields if field.hold),
+        )
         self._try()
 
     def messages(self, action: NDArray[np.floating], stamp_ns: int) -> list[tuple[str, Any]]:
@@ -162,14 +147,19 @@ class _Field:
                 f"{where}: found low {low[at]:g} and high {high[at]:g}, expected low < high"
             )
         self.labels = path.labels(size, field.name)
-        self.signature_parts = tuple(
-            ActionPart(name, float(least), float(most), field.unit)
-            for name, least, most in zip(self.labels, low, high, strict=True)
-        )
         rates = spread(field.max_rate or [np.inf], size, f"{where}: max_rate")
         if not (rates > 0).all():
             raise UserError(f"{where}: max_rate: found {rates.min():g}, expected more than 0")
-        self.max_rate = rates
+        self.signature_parts = tuple(
+            ActionPart(
+                name,
+                float(least),
+                float(most),
+                field.unit,
+                float(rate) if np.isfinite(rate) else None,
+            )
+            for name, least, most, rate in zip(self.labels, low, high, rates, strict=True)
+        )
         self.hold = field.safe.hold
         self.within_s = np.full(size, field.safe.within_s)
         self.safe = np.full(size, np.nan)

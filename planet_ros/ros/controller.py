@@ -15,9 +15,10 @@ from std_msgs.msg import String
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import ControllerNodeSettings
 from planet_ros.control.exploration import exploring
-from planet_ros.control.limits import Limits, check_allowed
+from planet_ros.control.limits import check_allowed
 from planet_ros.control.loop import Command, ControlLoop, Observation, Origin
 from planet_ros.control.policy import PlanningPolicy, Policy
+from planet_ros.interface.safe import SafeCommand
 from planet_ros.messages.announcements import Announcement
 from planet_ros.messages.fields import shortened
 from planet_ros.ros.bundles import BundleWatch, load, other_planner
@@ -139,7 +140,7 @@ class Controller:
             UserError: The safe command does not fit it.
         """
         signature = bundle.manifest.signature
-        Limits(signature.low, signature.high, self._settings.controller.safe_command)
+        SafeCommand.at_once(signature.low, signature.high, self._settings.controller.safe_command)
         self._policy(bundle, self._settings.seed)
 
     def _policy(self, bundle: Bundle, seed: int) -> Policy:

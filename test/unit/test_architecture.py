@@ -27,7 +27,7 @@ IMPORTS: dict[str, set[str]] = {
     "wrappers": {"environments"},
     "models": {"config", "data", "errors"},
     "bundle": {"config", "data", "errors", "files", "interface", "models"},
-    "control": {"bundle", "config", "data", "errors", "planning"},
+    "control": {"bundle", "config", "data", "errors", "interface", "planning"},
     "training": {
         "bundle",
         "config",

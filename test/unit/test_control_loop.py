@@ -21,11 +21,12 @@ from planet_ros.bundle.export import BundleExporter
 from planet_ros.bundle.runtime import Bundle, Rollouts, load_bundle
 from planet_ros.config import ControllerSettings, PlannerSettings, WorldModelSettings
 from planet_ros.control.latency import Latency
-from planet_ros.control.limits import Limits, check_allowed
+from planet_ros.control.limits import check_allowed
 from planet_ros.control.loop import Command, ControlLoop, Observation, Origin
 from planet_ros.control.policy import BeliefModel, PlanningPolicy
 from planet_ros.data import ActionPart, ObservationPart, Parts, Signature
 from planet_ros.errors import UserError
+from planet_ros.interface.safe import SafeCommand
 from planet_ros.models import Ensemble
 from planet_ros.planning import Plan
 
@@ -1090,11 +1091,11 @@ def test_model_that_asks_for_no_more_is_allowed_whatever_its_names(factor: float
 
 def test_limits_know_a_safe_command_within_the_range() -> None:
     low, high = float32([-1, 2, -3]), float32([1, 3, -2])
-    np.testing.assert_array_equal(Limits(low, high).safe, [0, 2, -2])
-    np.testing.assert_array_equal(Limits(low, high, [1, 3, -3]).safe, [1, 3, -3])
+    np.testing.assert_array_equal(SafeCommand.at_once(low, high).constant, [0, 2, -2])
+    np.testing.assert_array_equal(SafeCommand.at_once(low, high, [1, 3, -3]).constant, [1, 3, -3])
     for wrong in ([1.1, 2, -2], [0, 2], [np.nan, 2, -2]):
         with pytest.raises(UserError, match=r"bridge\.safe_command: found"):
-            Limits(low, high, wrong, "bridge.safe_command")
+            SafeCommand.at_once(low, high, wrong, "bridge.safe_command")
 
 
 # ── the end ──────────────────────────────────────────────────────────────────────────────────

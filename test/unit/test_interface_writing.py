@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from planet_ros.errors import UserError
 from planet_ros.interface.document import CommandedPart
-from planet_ros.interface.writing import ActionWriter, Hold
+from planet_ros.interface.safe import Hold
+from planet_ros.interface.writing import ActionWriter
 from planet_ros.messages.vectors import vector_message
 
 VECTOR = "std_msgs/msg/Float64MultiArray"
@@ -98,7 +99,7 @@ def test_several_topics_share_one_action() -> None:
     found = dict(one.messages(np.array([0.25, 0.5, 2.0]), 5))
     assert list(found["arm"].data) == [0.25, 0.5]
     assert (found["hand"].name, list(found["hand"].effort)) == (["x"], [2])
-    assert one.max_rate.tolist() == [math.inf, math.inf, 5]
+    assert [part.max_rate for part in one.signature_parts] == [None, None, 5]
     assert one.topics == ("arm", "hand") and one.types["hand"] == JOINTS
     indices, values, stamp_ns = one.read("hand", found["hand"])
     assert (indices.tolist(), values.tolist(), stamp_ns) == ([2], [2], 5)
@@ -118,11 +119,11 @@ def test_limits_and_safe_commands_are_for_all_or_for_each() -> None:
         "points[0].positions[a]",
         "points[0].positions[b]",
     ]
-    assert one.max_rate.tolist() == [0.5, 1]
-    assert one.safe.tolist() == [0.5, 0.5] and one.safe_within_s.tolist() == [2, 2]
+    assert [part.max_rate for part in one.signature_parts] == [0.5, 1]
+    assert one.safe.constant.tolist() == [0.5, 0.5] and one.safe.within_s.tolist() == [2, 2]
     held = arm(low=1, high=2, safe={"hold": "position[a, b]"})
-    assert held.holds == (Hold((0, 1), "position[a, b]"),)
-    assert np.isnan(held.safe).all()
+    assert held.safe.holds == (Hold((0, 1), "position[a, b]"),)
+    assert np.isnan(held.safe.constant).all()
 
 
 @pytest.mark.parametrize(
