@@ -19,7 +19,6 @@ it is done, `notify` is called from there, and the owner calls `finished` on its
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,10 +28,11 @@ from numpy.typing import NDArray
 
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import ControllerSettings
+from planet_ros.control.events import Command, Observation, Origin
 from planet_ros.control.latency import Latency
 from planet_ros.control.limits import Limits, SafeSpell
 from planet_ros.control.policy import PlanningPolicy, Policy, Successor
-from planet_ros.data import Parts, Signature
+from planet_ros.data import Signature
 from planet_ros.data.signature import MAX_DELAY
 from planet_ros.interface.safe import SafeCommand
 from planet_ros.planning import Plan
@@ -41,52 +41,6 @@ Array = NDArray[np.float32]
 
 _MOST_TAKEN = MAX_DELAY + 1
 """Commands that a policy is told of at most when it acts again."""
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What a state source said.
-
-    Attributes:
-        parts: (n,) float32, finite, of each vector, (height, width, channels) uint8 of each image.
-        received_s: When it arrived, on the clock of the loop.
-        stamp_ns: When it was true, on the source's clock; the command that answers it bears it.
-        limit_s: Age from which it is stale; None: that of the settings.
-        first: It is the first of an episode: whatever was believed before does not hold.
-        episode: Number of the episode, where the source says.
-    """
-
-    parts: Parts
-    received_s: float
-    stamp_ns: int
-    limit_s: float | None = None
-    first: bool = False
-    episode: int | None = None
-
-
-class Origin(enum.Enum):
-    """Where a command comes from."""
-
-    PLAN = "plan"
-    LATE_PLAN = "late plan"
-    SAFE = "safe"
-
-
-@dataclass(frozen=True)
-class Command:
-    """What to publish.
-
-    Attributes:
-        action: (A,) within the limits.
-        origin: Where it comes from.
-        stamp_ns: Stamp of the newest observation when it was decided; 0 before any.
-        reason: Why it is not the first action of a fresh plan; empty if it is.
-    """
-
-    action: Array
-    origin: Origin
-    stamp_ns: int
-    reason: str = ""
 
 
 @dataclass
@@ -336,6 +290,14 @@ class ControlLoop:
     def waiting(self) -> bool:
         """Whether nothing is wrong but that a lock-step source takes its time."""
         return self._stale and self._settings.trigger == "observation"
+
+    @property
+    def settles(self) -> bool:
+        """Whether the safe command is reached in a while, and not at once."""
+        limits, safe = self.limits, self._safe_command
+        if limits is None or safe is None:
+            return False
+        return bool(safe.within_s.any() or np.isfinite(limits.max_change).any())
 
     def safe_command(self, reason: str) -> Command | None:
         """The safe command, for whoever stops the robot; None before there was a model."""

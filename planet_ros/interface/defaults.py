@@ -32,7 +32,7 @@ def interface_of(signature: Signature) -> Interface:
             name=part.name,
             topic=part.name,
             type=VECTOR_TYPE,
-            fields=[ObservedField(path="data", name=part.name, size=part.shape[0])],
+            fields=[ObservedField(path="data", size=part.shape[0])],
         )
         for part in signature.parts("vector")
     ]

@@ -385,6 +385,12 @@ class Interface(Section):
     end: End = Field(default_factory=End)
     goal: Goal | None = None
 
+    @property
+    def sources(self) -> list[ObservedPart | Goal]:
+        """All that is seen: the parts of the observation, then the goal where there is one."""
+        goals = [] if self.goal is None else [self.goal]
+        return [*self.observation, *goals]
+
     @model_validator(mode="after")
     def _names_are_unique(self) -> Interface:
         for what, names in {

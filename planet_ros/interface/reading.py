@@ -143,7 +143,7 @@ class PartReader:
         try:
             stamp_ns = self._stamp_ns(message)
             if self._image is not None:
-                return Reading({}, stamp_ns, lambda: self._picture(message))
+                return Reading({}, stamp_ns, self._picture(message))
             raw = [field.read(message) for field in self._fields]
             return self._vector(raw, stamp_ns, time_ns)
         except UNREADABLE as error:
@@ -177,10 +177,15 @@ class PartReader:
         values = np.concatenate(rows).astype(np.float32)
         return Reading(measured, stamp_ns, lambda: values)
 
-    def _picture(self, message: Any) -> NDArray[np.uint8]:
+    def _picture(self, message: Any) -> Callable[[], NDArray[np.uint8]]:
+        """What gives the picture; one that is not compressed is looked at already here."""
         assert self._image is not None
-        shape = self._image.height, self._image.width, self._image.channels
-        return fit_image(_decoded(self._image, self._type, message), shape)
+        image, type_name = self._image, self._type
+        shape = image.height, image.width, image.channels
+        if type_name == IMAGE_TYPE and not image.range:
+            pixels = read_image(message)
+            return lambda: fit_image(pixels, shape)
+        return lambda: fit_image(_decoded(image, type_name, message), shape)
 
     def _stamp_ns(self, message: Any) -> int | None:
         if self._has_header:

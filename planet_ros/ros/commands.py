@@ -4,38 +4,82 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.duration import Duration
 from rclpy.node import Node
 
+from planet_ros.control.events import Command
 from planet_ros.control.latency import Latency
-from planet_ros.control.loop import Command
-from planet_ros.messages.vectors import VECTOR_TYPE, vector_message
-from planet_ros.ros.topics import COMMAND_TOPIC, NEWEST_RELIABLE
+from planet_ros.errors import UserError
+from planet_ros.interface.document import Interface
+from planet_ros.interface.writing import ActionWriter
+from planet_ros.messages.vectors import VECTOR_TYPE
+from planet_ros.ros.subscriptions import subscribe
+from planet_ros.ros.topics import QOS
 from planet_ros.ros.types import make, message_class
 
 ACKNOWLEDGEMENT_LIMIT_S = 0.5
 
+TRAJECTORY_TYPE = "trajectory_msgs/msg/JointTrajectory"
+
 
 class CommandPublisher:
-    """Publishes commands, and measures how often.
+    """Publishes commands as messages of an interface, and measures how often.
 
     Attributes:
+        writer: Of the messages.
         last: The one that was sent last since `begin`; None before the first.
         period: Time between two of them.
     """
 
-    def __init__(self, node: Node) -> None:
-        """Announce the publisher; nothing is sent yet."""
+    def __init__(self, node: Node, interface: Interface, *, lock_step: bool) -> None:
+        """Announce the publishers; nothing is sent yet.
+
+        Args:
+            node: Whose they are.
+            interface: What the messages are.
+            lock_step: Whether headers bear the stamp of the observation that a command answers;
+                otherwise the time at which it is sent, as drivers expect that refuse old ones.
+
+        Raises:
+            UserError: A message type is not installed, or has no such field.
+        """
         self._node = node
-        self._publisher = node.create_publisher(
-            message_class(VECTOR_TYPE), COMMAND_TOPIC, NEWEST_RELIABLE
-        )
+        self._lock_step = lock_step
+        self.writer = ActionWriter(interface.action, make)
+        self._publishers = {
+            part.topic: node.create_publisher(message_class(part.type), part.topic, QOS[part.qos])
+            for part in interface.action
+        }
+        self._heard: dict[int, float] = {}
+        # Where changes are limited, the first command goes on from what was sent before.
+        self._listening = [
+            subscribe(
+                node,
+                part.type,
+                part.topic,
+                QOS["sensor_data"],
+                take=lambda message, topic=part.topic: self._hear(topic, message),  # type: ignore[misc]
+                drop=lambda reason: None,
+            )
+            for part in interface.action
+            if any(one.max_rate is not None for one in self.writer.signature_parts)
+        ]
         self.begin()
 
     @property
-    def topic(self) -> str:
-        """The topic, with the name that it really has."""
-        return str(self._publisher.topic_name)
+    def topics(self) -> list[str]:
+        """The topics, with the names that they really have."""
+        return [str(publisher.topic_name) for publisher in self._publishers.values()]
+
+    @property
+    def before(self) -> NDArray[np.float32] | None:
+        """(A,) what was commanded last by whoever it was; None where it is not known."""
+        count = len(self.writer.signature_parts)
+        if len(self._heard) < count:
+            return None
+        return np.array([self._heard[index] for index in range(count)], np.float32)
 
     def begin(self) -> None:
         """Count from now on."""
@@ -46,7 +90,17 @@ class CommandPublisher:
     def send(self, command: Command) -> None:
         """Publish a command."""
         now_s = time.monotonic()
-        self._publisher.publish(vector_message(make, "action", command.action, command.stamp_ns))
+        now_ns = command.stamp_ns
+        for topic, message in self.writer.messages(command.action, command.stamp_ns):
+            type_name = self.writer.types[topic]
+            if not self._lock_step and type_name != VECTOR_TYPE and hasattr(message, "header"):
+                # A trajectory without a stamp begins when it arrives; one of the past is dropped.
+                now_ns = 0
+                if type_name != TRAJECTORY_TYPE:
+                    now_ns = self._node.get_clock().now().nanoseconds
+                stamp = message.header.stamp
+                stamp.sec, stamp.nanosec = divmod(now_ns, 10**9)
+            self._publishers[topic].publish(message)
         if self._last_sent_s is not None:
             self.period.add(now_s - self._last_sent_s)
         self._last_sent_s = now_s
@@ -54,8 +108,19 @@ class CommandPublisher:
 
     def flush(self) -> None:
         """Wait until readers have what was sent, or a while: they may be gone."""
-        self._publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGEMENT_LIMIT_S))
+        for publisher in self._publishers.values():
+            publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGEMENT_LIMIT_S))
 
     def close(self) -> None:
-        """Take the publisher away."""
-        self._node.destroy_publisher(self._publisher)
+        """Take the publishers away."""
+        for subscription in self._listening:
+            self._node.destroy_subscription(subscription)
+        for publisher in self._publishers.values():
+            self._node.destroy_publisher(publisher)
+
+    def _hear(self, topic: str, message: object) -> None:
+        try:
+            indices, values, _ = self.writer.read(topic, message)
+        except UserError:
+            return
+        self._heard.update(zip(indices.tolist(), values.tolist(), strict=True))

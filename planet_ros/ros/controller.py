@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.timer import Timer
@@ -14,10 +15,13 @@ from std_msgs.msg import String
 
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import ControllerNodeSettings
+from planet_ros.control.events import Command, Observation, Origin
 from planet_ros.control.exploration import exploring
-from planet_ros.control.limits import check_allowed
-from planet_ros.control.loop import Command, ControlLoop, Observation, Origin
+from planet_ros.control.latency import Latency
+from planet_ros.control.loop import ControlLoop
 from planet_ros.control.policy import PlanningPolicy, Policy
+from planet_ros.data import Signature
+from planet_ros.interface.files import load_interface
 from planet_ros.interface.safe import SafeCommand
 from planet_ros.messages.announcements import Announcement
 from planet_ros.messages.fields import shortened
@@ -25,11 +29,15 @@ from planet_ros.ros.bundles import BundleWatch, load, other_planner
 from planet_ros.ros.commands import CommandPublisher
 from planet_ros.ros.diagnostics import Diagnostics, Situation
 from planet_ros.ros.inputs import WARNING_PERIOD_S, Inputs
+from planet_ros.ros.robot import Robot
 from planet_ros.ros.standstill import Standstill
 from planet_ros.ros.subscriptions import crowd
 from planet_ros.ros.topics import LATCHED, MODEL_IN_USE_TOPIC, MODEL_TOPIC, TRAINER
 
 CROWD_WARNING_S = 10.0
+
+SETTLE_LIMIT_S = 2.0
+"""For a safe command that is reached in a while, when the controller ends."""
 
 
 class Controller:
@@ -55,10 +63,13 @@ class Controller:
         self._settings = settings
         self._unused = unused
         self._lock_step = settings.controller.trigger == "observation"
+        # What can be refused is refused before there is anything to undo.
+        own = load_interface(settings.interface) if settings.interface else None
+        self._robot = None if own is None else Robot(own)
         self._bundle = load(Path(settings.model).expanduser()) if settings.model else None
         if self._bundle is not None:
-            # What can be refused is refused before there is anything to undo.
-            self._check(self._bundle)
+            self._robot = self._robot or Robot.of(self._bundle)
+            self._check(self._bundle, self._robot)
         self._loop: ControlLoop | None = None
         self._ticks: Timer | None = None
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -66,9 +77,8 @@ class Controller:
         simulated = bool(node.get_parameter("use_sim_time").value) and not self._lock_step
         self._clock: Clock = node.get_clock() if simulated else self._steady
         self._standstill = Standstill(self._now_s, time.monotonic) if simulated else None
-        self._pinned = None if self._bundle is None else self._bundle.manifest.signature
         self._plan_ready = node.create_guard_condition(self._on_plan_ready)
-        self._commands = CommandPublisher(node)
+        self._commands: CommandPublisher | None = None
         self._in_use = node.create_publisher(String, MODEL_IN_USE_TOPIC, LATCHED)
         self._inputs = Inputs(
             node,
@@ -81,9 +91,15 @@ class Controller:
         self._diagnostics = Diagnostics(node, self._situation, self._steady)
         if self._bundle is None:
             node.get_logger().info(f"no model is set: waiting for one on '{MODEL_TOPIC}'")
-        else:
-            self._inputs.follow(self._bundle.manifest.signature)
+        if self._robot is not None:
+            self._follow(self._robot)
+        if self._bundle is not None:
             self._say_in_use(self._bundle)
+
+    def _follow(self, robot: Robot) -> None:
+        """Read and command what the robot is from now on."""
+        self._inputs.follow(robot.interface, robot.signature)
+        self._commands = CommandPublisher(self._node, robot.interface, lock_step=self._lock_step)
 
     def begin(self) -> None:
         """Act from now on, with a new loop.
@@ -91,8 +107,8 @@ class Controller:
         Raises:
             UserError: The bundle, announced since, does not fit the settings.
         """
-        if self._bundle is not None:
-            self._check(self._bundle)
+        if self._bundle is not None and self._robot is not None:
+            self._check(self._bundle, self._robot)
         loop = ControlLoop(
             self._settings.controller,
             seed=self._settings.seed,
@@ -101,11 +117,15 @@ class Controller:
             notify=self._plan_ready.trigger,
             make_policy=self._policy,
             lacking=self._inputs.lacking,
+            safe=self._safe,
+            measured=self._inputs.measured,
+            before=None if self._commands is None else self._commands.before,
         )
         if self._bundle is not None:
             loop.use(self._bundle)
         self._loop = loop
-        self._commands.begin()
+        if self._commands is not None:
+            self._commands.begin()
         self._inputs.begin()
         self._start_ticks()
 
@@ -118,30 +138,52 @@ class Controller:
         loop, self._loop = self._loop, None
         if loop is None:
             return
-        self._send(loop.safe_command(reason))
+        self._settle(loop, reason)
         loop.close()
-        self._commands.flush()
+        if self._commands is not None:
+            self._commands.flush()
+
+    def _settle(self, loop: ControlLoop, reason: str) -> None:
+        """Send safe commands until they stay as they are: a ramp to its end, within a while."""
+        until_s = time.monotonic() + SETTLE_LIMIT_S
+        last: Command | None = None
+        while (command := loop.safe_command(reason)) is not None:
+            self._send(command)
+            if last is not None and np.array_equal(last.action, command.action):
+                return
+            if not loop.settles or time.monotonic() > until_s or loop.bundle is None:
+                return
+            last = command
+            time.sleep(loop.bundle.manifest.signature.period_s)
 
     def close(self) -> None:
         """Undo what the constructor made, after `end`."""
         self._diagnostics.close()
         self._watch.close()
         self._inputs.close()
-        self._commands.close()
+        if self._commands is not None:
+            self._commands.close()
         self._node.destroy_publisher(self._in_use)
         self._node.destroy_guard_condition(self._plan_ready)
 
     # ── bundles ──────────────────────────────────────────────────────────────────────────────
 
-    def _check(self, bundle: Bundle) -> None:
+    def _check(self, bundle: Bundle, robot: Robot) -> None:
         """See that the loop will be able to use a bundle.
 
         Raises:
-            UserError: The safe command does not fit it.
+            UserError: It asks for more than the robot allows, or the safe command does not fit it.
         """
-        signature = bundle.manifest.signature
-        SafeCommand.at_once(signature.low, signature.high, self._settings.controller.safe_command)
+        robot.check(bundle)
+        self._safe(bundle.manifest.signature)
         self._policy(bundle, self._settings.seed)
+
+    def _safe(self, signature: Signature) -> SafeCommand:
+        """What is safe: as this node's settings say, else the interface."""
+        constant = self._settings.controller.safe_command
+        if constant or self._robot is None:
+            return SafeCommand.at_once(signature.low, signature.high, constant)
+        return self._robot.safe
 
     def _policy(self, bundle: Bundle, seed: int) -> Policy:
         """What acts by a bundle: a planner, with noise where experience is being gathered."""
@@ -159,14 +201,14 @@ class Controller:
         Raises:
             UserError: The bundle asks for more than the robot allows, or does not fit the settings.
         """
-        signature = bundle.manifest.signature
-        if self._pinned is not None:
-            check_allowed(self._pinned, signature, shortened(str(bundle.path)))
+        robot = self._robot or Robot.of(bundle)
+        robot.check(bundle)
+        fresh, self._robot = self._robot is None, robot
         if self._loop is not None:
             self._loop.use(bundle)
+        if fresh:
+            self._follow(robot)
         first, self._bundle = self._bundle is None, bundle
-        self._pinned = self._pinned or signature
-        self._inputs.follow(signature)
         if first and self._loop is not None:
             self._start_ticks()
         self._say_in_use(bundle)
@@ -222,7 +264,7 @@ class Controller:
             self._send(self._loop.finished())
 
     def _send(self, command: Command | None) -> None:
-        if command is None:
+        if command is None or self._commands is None:
             return
         self._commands.send(command)
         if command.origin is Origin.SAFE:
@@ -234,9 +276,9 @@ class Controller:
 
     def _crowd(self) -> str:
         """Who else commands, or shows the robot something else."""
-        if self._loop is None:
+        if self._loop is None or self._commands is None:
             return ""
-        found = crowd(self._node, [self._commands.topic], may_share=[TRAINER])
+        found = crowd(self._node, self._commands.topics, may_share=[TRAINER])
         found = found or crowd(self._node, self._inputs.topics())
         if found:
             self._node.get_logger().warn(found, throttle_duration_sec=CROWD_WARNING_S)
@@ -258,9 +300,9 @@ class Controller:
             bundle=self._bundle,
             loop=self._loop,
             lock_step=self._lock_step,
-            command=self._commands.last,
+            command=None if self._commands is None else self._commands.last,
             refusal=self._watch.refusal,
             lacking=self._inputs.lacking(),
             dropped=self._inputs.dropped,
-            period=self._commands.period,
+            period=Latency() if self._commands is None else self._commands.period,
         )

@@ -10,8 +10,9 @@ from rclpy.clock import Clock
 from rclpy.node import Node
 
 from planet_ros.bundle.runtime import Bundle
+from planet_ros.control.events import Command, Origin
 from planet_ros.control.latency import Latency
-from planet_ros.control.loop import Command, ControlLoop, Origin
+from planet_ros.control.loop import ControlLoop
 from planet_ros.messages.fields import shortened
 from planet_ros.ros.topics import MODEL_TOPIC
 

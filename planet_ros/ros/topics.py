@@ -62,6 +62,10 @@ LATCHED = QoSProfile(
 """For what a late joiner must know."""
 
 
+QOS = {"sensor_data": NEWEST, "reliable": NEWEST_RELIABLE, "latched": LATCHED}
+"""By the names that an interface has for them."""
+
+
 def check_topics(signature: Signature) -> None:
     """See that an observation can go over topics: one vector, and images on topics of their names.
 

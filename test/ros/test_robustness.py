@@ -31,6 +31,7 @@ from planet_ros.bundle.runtime import load_bundle
 from planet_ros.config import PlannerSettings, WorldModelSettings
 from planet_ros.data import ActionPart, ObservationPart, Signature
 from planet_ros.errors import UserError
+from planet_ros.interface.defaults import interface_of
 from planet_ros.messages.announcements import Announcement
 from planet_ros.messages.fields import time_message
 from planet_ros.messages.vectors import VECTOR_TYPE, read_label, vector_message
@@ -324,7 +325,7 @@ def listening(node: Node) -> Inputs:
     inputs = Inputs(
         node, together=False, limit_s=0.3, clock=time.monotonic, take=lambda observation: None
     )
-    inputs.follow(ALLOWED)
+    inputs.follow(interface_of(ALLOWED), ALLOWED)
     inputs.begin()
     return inputs
 
@@ -365,7 +366,7 @@ def test_source_whose_messages_are_all_dropped_is_not_called_silent(
     until(lambda: "messages on" in show(1, 2, 3))
     text = inputs.lacking()
     assert text.startswith(f"all {inputs.dropped} messages on '/observation' (1 publishers) were ")
-    assert text.endswith("the last: vector: found 3 numbers, expected 2 finite numbers")
+    assert text.endswith("observation: data: found 3 numbers, expected 2; a field keeps its length")
     until(lambda: show(1, 2) == "")
     time.sleep(0.4)
     assert "nothing new on" in inputs.lacking()

@@ -12,7 +12,7 @@ from arrays import float32
 from numpy.typing import NDArray
 
 from planet_ros.control.assembly import Assembly
-from planet_ros.control.loop import Observation
+from planet_ros.control.events import Observation
 from planet_ros.data import ActionPart, ObservationPart, Signature
 from planet_ros.errors import UserError
 

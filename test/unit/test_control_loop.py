@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from planet_ros.bundle.export import BundleExporter
 from planet_ros.bundle.runtime import Bundle, Rollouts, load_bundle
 from planet_ros.config import ControllerSettings, PlannerSettings, WorldModelSettings
+from planet_ros.control.events import Command, Observation, Origin
 from planet_ros.control.latency import Latency
-from planet_ros.control.limits import check_allowed
-from planet_ros.control.loop import Command, ControlLoop, Observation, Origin
+from planet_ros.control.limits import Limits, SafeSpell, check_allowed
+from planet_ros.control.loop import ControlLoop
 from planet_ros.control.policy import BeliefModel, PlanningPolicy
 from planet_ros.data import ActionPart, ObservationPart, Parts, Signature
 from planet_ros.errors import UserError
-from planet_ros.interface.safe import SafeCommand
+from planet_ros.interface.safe import Hold, SafeCommand
 from planet_ros.models import Ensemble
 from planet_ros.planning import Plan
 
@@ -1042,7 +1043,7 @@ def test_command_that_is_not_finite_is_replaced_by_the_safe_one(
 
 PINNED = Signature(
     (ObservationPart("observation", (2,)), ObservationPart("eye", (4, 4, 3), "image", "uint8")),
-    (ActionPart("torque", -2, 2, "N m"), ActionPart("steer", 1, 4)),
+    (ActionPart("torque", -2, 2, "N m", max_rate=40), ActionPart("steer", 1, 4)),
     0.05,
 )
 
@@ -1068,6 +1069,14 @@ PINNED = Signature(
             {"observation": (ObservationPart("observation", (3,)), PINNED.observation[1])},
             "found 'observation' of float32 [3], expected 'observation' of float32 [2]",
         ),
+        (
+            {"action": (ActionPart("torque", -2, 2, max_rate=41), PINNED.action[1])},
+            "found the action 'torque' with a change of 41 per second, expected at most 40",
+        ),
+        (
+            {"action": (ActionPart("torque", -2, 2), PINNED.action[1])},
+            "found the action 'torque' with a change of any size per second",
+        ),
         ({"period_s": 0.5}, "found a period of 0.5 s, expected 0.05 s"),
         ({"period_s": 0.001}, "found a period of 0.001 s, expected 0.05 s"),
         ({"period_s": 60}, "found a period of 60 s, expected 0.05 s"),
@@ -1083,7 +1092,7 @@ def test_model_that_asks_for_more_than_is_allowed_is_refused(
 
 @pytest.mark.parametrize("factor", [1, 1.0001])
 def test_model_that_asks_for_no_more_is_allowed_whatever_its_names(factor: float) -> None:
-    narrower = (ActionPart("other", -1.5, 2), ActionPart("names", 1, 3.5, "m"))
+    narrower = (ActionPart("other", -1.5, 2, max_rate=40), ActionPart("names", 1, 3.5, "m"))
     wanted = replace(PINNED, action=narrower, period_s=0.05 * factor)
     check_allowed(PINNED, wanted, "/a/bundle")
     check_allowed(PINNED, PINNED, "/a/bundle")
@@ -1096,6 +1105,26 @@ def test_limits_know_a_safe_command_within_the_range() -> None:
     for wrong in ([1.1, 2, -2], [0, 2], [np.nan, 2, -2]):
         with pytest.raises(UserError, match=r"bridge\.safe_command: found"):
             SafeCommand.at_once(low, high, wrong, "bridge.safe_command")
+
+
+def test_safe_command_is_held_as_it_was_measured_or_reached_in_a_while() -> None:
+    safe = SafeCommand(float32([0, np.nan, 1]), np.array([0.5, 0, 0]), (Hold((1,), "elbow"),))
+    measured = {"elbow": np.array([0.7])}
+    spell = SafeSpell(safe, 10.0, float32([2, 0, 0]), measured.get)
+    measured["elbow"] = np.array([9.0])  # it has sunk since
+    np.testing.assert_allclose(spell.command(10.0), [2, 0.7, 1])
+    np.testing.assert_allclose(spell.command(10.25), [1, 0.7, 1])
+    np.testing.assert_allclose(spell.command(11.0), [0, 0.7, 1])
+    unseen = SafeSpell(safe, 10.0, float32([2, -1, 0]), lambda field: None)
+    np.testing.assert_allclose(unseen.command(11.0), [0, -1, 1])  # what it was sent to last
+    assert SafeSpell(safe, 10.0, None, lambda field: None).command(10.0) is None
+
+
+def test_commands_are_near_enough_to_the_one_before() -> None:
+    limits = Limits(float32([-1, -1]), float32([1, 1]), float32([0.1, np.inf]))
+    np.testing.assert_allclose(limits.apply(float32([1, 1])), [1, 1])
+    np.testing.assert_allclose(limits.apply(float32([1, 5]), float32([0.5, -1])), [0.6, 1])
+    np.testing.assert_allclose(limits.apply(float32([-9, 0]), float32([-0.95, -1])), [-1, 0])
 
 
 # ── the end ──────────────────────────────────────────────────────────────────────────────────

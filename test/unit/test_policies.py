@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,62 @@ class TestPlanning:
         policy.reset()
         policy.act(seen(1, 1, 1))
         np.testing.assert_array_equal(model.actions[-1], [0, 2.5])
+
+    def test_what_was_sent_acts_first_where_commands_are_late(self) -> None:
+        class Recording(Adding):
+            imagined: list[Array]
+
+            def imagine(self, belief: Array, actions: Array) -> Rollouts:
+                self.imagined.append(actions.copy())
+                return super().imagine(belief, actions)
+
+        model = Recording()
+        model.imagined = []
+        policy = PlanningPolicy(model, replace(SIGNATURE, delay_periods=2), SETTINGS, seed=0)
+        policy.reset(0)
+        sent = [float32([k, 1 + k]) for k in (0.25, 0.5, 0.75)]
+        for action in sent:
+            policy.act(seen(0, 0, 0))
+            policy.took(action)
+        model.imagined.clear()
+        plan = policy.act(seen(0, 0, 0))
+        # The oldest acts between the last observation and this one; the others are on their way.
+        np.testing.assert_array_equal(model.actions[-1], sent[0])
+        for actions in model.imagined:
+            assert actions.shape[1:] == (SETTINGS.horizon, 2)
+            np.testing.assert_array_equal(actions[:, 0], np.tile(sent[1], (len(actions), 1)))
+            np.testing.assert_array_equal(actions[:, 1], np.tile(sent[2], (len(actions), 1)))
+        best = max(
+            model.imagined[-1],
+            key=lambda one: model.imagine(policy._belief, one[None]).rewards[0].sum(),
+        )
+        np.testing.assert_array_equal(plan.actions[:2], best[2:])
+
+    def test_delay_beyond_the_horizon_is_refused(self) -> None:
+        late = replace(SIGNATURE, delay_periods=SETTINGS.horizon)
+        with pytest.raises(UserError, match="expected more than the 4 periods"):
+            PlanningPolicy(Adding(), late, SETTINGS, seed=0)
+
+    def test_plans_change_no_faster_than_is_allowed(self) -> None:
+        class Greedy(Adding):
+            """Wants the most, and looks at what it is asked about."""
+
+            def imagine(self, belief: Array, actions: Array) -> Rollouts:
+                assert (np.abs(np.diff(actions[..., 0], axis=1)) <= 0.1 + 1e-6).all()
+                return Rollouts(actions.sum(axis=-1))
+
+        slow = ActionPart("left", -2.0, 2.0, max_rate=2.0)  # 0.1 in a period
+        signature = replace(SIGNATURE, action=(slow, SIGNATURE.action[1]))
+        policy = PlanningPolicy(Greedy(), signature, SETTINGS, seed=0)
+        policy.took(float32([-1.0, 2.0]))
+        sent = [-1.0]
+        for _ in range(8):
+            plan = policy.act(seen(0, 0, 0))
+            steps = np.diff([sent[-1], *plan.actions[:, 0]])
+            assert (np.abs(steps) <= 0.1 + 1e-6).all()
+            policy.took(plan.actions[0])
+            sent.append(float(plan.actions[0, 0]))
+        assert sent[-1] > -0.4  # and it goes as fast as it may
 
     def test_successor_goes_on_with_belief_warm_start_and_random_numbers(self) -> None:
         """The same model again, put in place within an episode, changes nothing."""
