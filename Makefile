@@ -50,8 +50,8 @@ lint: $(STAMP) ## Check style, types and package.xml
 	@echo "==> ruff format --check"
 	@$(BIN)/ruff format --check .
 	@echo "==> mypy"
-	@$(MYPY) planet_ros sim_bridge benchmarks test/*.py
-	@MYPYPATH=test $(MYPY) test/unit # each folder of tests has a conftest.py of its own
+	@$(MYPY) planet_ros sim_bridge benchmarks examples test/*.py
+	@MYPYPATH=test:examples $(MYPY) test/unit # each folder of tests has a conftest.py of its own
 	@MYPYPATH=test $(MYPY) test/ros
 	@echo "==> package.xml"
 	@$(BIN)/python -c "$$CHECK_PACKAGE_XML"

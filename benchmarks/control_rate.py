@@ -123,8 +123,8 @@ def memory(process: NodeProcess) -> tuple[int, bool]:
 
 def main() -> int:
     options = _options()
-    os.environ.update(own_domain(options.domain))
-    with tempfile.TemporaryDirectory() as logs:
+    with own_domain(options.domain) as domain, tempfile.TemporaryDirectory() as logs:
+        os.environ.update(domain)
         try:
             result = measure(options, Path(logs))
         except (UserError, TimeoutError) as error:

@@ -478,8 +478,8 @@ def _send(watch: Watch, connection: Connection, name: str) -> float:
 
 def main() -> int:
     options = _options()
-    os.environ.update(own_domain(options.domain))
-    with tempfile.TemporaryDirectory() as folder:
+    with own_domain(options.domain) as domain, tempfile.TemporaryDirectory() as folder:
+        os.environ.update(domain)
         logs = Path(folder)
         try:
             bundle = load_bundle(options.model)

@@ -79,8 +79,8 @@ def say(text: str) -> None:
 
 def main() -> int:
     options = _options()
-    os.environ.update(own_domain(options.domain))
-    with tempfile.TemporaryDirectory() as logs:
+    with own_domain(options.domain) as domain, tempfile.TemporaryDirectory() as logs:
+        os.environ.update(domain)
         try:
             result = measure(options, Path(logs))
         except UserError as error:

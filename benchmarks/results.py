@@ -142,7 +142,8 @@ def report(options: argparse.Namespace) -> int:
     write_whole(options.output / f"{options.task}.md", table.encode())
     options.figures.mkdir(parents=True, exist_ok=True)
     figure = options.figures / f"{options.task}.png"
-    attempt(figure, lambda: draw(options.task, task, runs, figure))
+    cut = preset.training.episode_steps
+    attempt(figure, lambda: draw(options.task, task, runs, figure, cut))
     passed = all(row["passed"] for row in rows)
     print(table)
     print(f"learning curves: {figure}")
@@ -267,8 +268,8 @@ def summary(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def draw(name: str, task: Task, runs: dict[int, RunFolder], path: Path) -> None:
-    """The return of each episode while learning, of all seeds."""
+def draw(name: str, task: Task, runs: dict[int, RunFolder], path: Path, cut: int = 0) -> None:
+    """The return of each episode while learning, of all seeds; cut after so many decisions."""
     figure = new_figure(8, 4)
     axes = figure.subplots()
     random_steps = 0
@@ -286,9 +287,12 @@ def draw(name: str, task: Task, runs: dict[int, RunFolder], path: Path) -> None:
             default=random_steps,
         )
     axes.axvspan(0, random_steps, color="0.92", linewidth=0, label="random actions")
-    axes.axhline(task.mean, color="black", linestyle="--", linewidth=1, label="target of the mean")
+    if not cut:  # a target is of whole episodes
+        target = {"color": "black", "linestyle": "--", "linewidth": 1}
+        axes.axhline(task.mean, label="target of the mean", **target)
     axes.set(
-        title=f"{name}: return of each episode while learning",
+        title=f"{name}: return of each episode while learning"
+        + (f", cut after {cut} decisions" if cut else ""),
         xlabel="environment steps",
         ylabel="return",
     )

@@ -77,7 +77,13 @@ class GymBridge(Node):
         settings = self._node_settings.read()
         self._settings = settings.bridge
         self._training = settings.training
-        environment = Environment(EnvironmentSpec.of(settings))
+        environment = Environment(
+            EnvironmentSpec.of(settings),
+            # A simulation that serves no learner has the environment's own episodes.
+            episode_steps=settings.training.episode_steps
+            if settings.bridge.wait_for_learner
+            else 0,
+        )
         signature = environment.signature
         check_topics(signature)
         self._limits = Limits(

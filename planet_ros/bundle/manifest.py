@@ -62,8 +62,9 @@ class EnvironmentRecord(_Part):  # type: ignore[no-redef]  # pydantic.mypy adds 
 
 
 class Evaluation(_Part):
-    """How well the model did; returns are of whole episodes, errors are root mean squares.
+    """How well the model did; errors are root mean squares.
 
+    Returns are of whole episodes, unless `source` says that they were cut.
     The errors are those of the predicted reward on an episode that the model had not seen.
     """
 

@@ -14,6 +14,8 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -43,12 +45,10 @@ def run_demo(options: argparse.Namespace) -> int:
     _keep_earlier(output)
     logs = output / "logs"
     logs.mkdir(parents=True)
-    for name, value in own_domain().items():
-        os.environ.setdefault(name, value)
     began = time.monotonic()
     bundle_path, gif = output / "model", output / "episode.gif"
 
-    with Supervisor() as supervisor:
+    with own_domain() as domain, _variables(domain), Supervisor() as supervisor:
         _say(f"learning {settings.env_id} with three processes over ROS topics; logs: {logs}")
         _learn(supervisor, config, options, logs)
         _say(f"evaluating {bundle_path} on {options.episodes} fresh starts, over topics")
@@ -99,6 +99,18 @@ def _learn(supervisor: Supervisor, config: Path, options: argparse.Namespace, lo
         code = supervisor.spin_until(trainer.poll, while_alive=check_alive)
     if code != 0:
         raise UserError(f"the trainer ended with code {code}; see above and {logs}")
+
+
+@contextmanager
+def _variables(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Set those of the environment's variables that nobody has set, for a while."""
+    unset = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(unset)
+    try:
+        yield
+    finally:
+        for name in unset:
+            del os.environ[name]
 
 
 def _keep_earlier(output: Path) -> None:

@@ -17,8 +17,8 @@ except ImportError as error:
 
 from .files import ROS_OWN_PARAMETERS, load_settings, save_settings
 from .learning import (
+    CollectionSettings,
     ExplorationSettings,
-    FitSchedule,
     RssmSettings,
     TrainingSettings,
     WorldModelSettings,
@@ -64,12 +64,12 @@ __all__ = [
     "BridgeNodeSettings",
     "BridgeSettings",
     "BundleSettings",
+    "CollectionSettings",
     "ControllerNodeSettings",
     "ControllerSettings",
     "DataSettings",
     "EnvironmentSettings",
     "ExplorationSettings",
-    "FitSchedule",
     "LearnerSettings",
     "PlannerSettings",
     "RssmSettings",

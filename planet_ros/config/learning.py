@@ -141,8 +141,17 @@ class RssmSettings(Section):
     )
 
 
-class FitSchedule(Section):
-    """When collecting stops for the model to be fitted."""
+class CollectionSettings(Section):
+    """How long episodes are while learning, and when the model is fitted."""
+
+    episode_steps: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Decisions after which an episode is cut while experience is collected, so "
+        "that more starts are seen in as many steps; 0: as many as the environment allows. "
+        "Evaluations take whole episodes.",
+    )
 
     update_every_steps: int = Field(
         0,
@@ -179,7 +188,7 @@ class ExplorationSettings(Section):
     )
 
 
-class TrainingSettings(FitSchedule, ExplorationSettings):
+class TrainingSettings(CollectionSettings, ExplorationSettings):
     """How experience is collected and the model is fitted to it."""
 
     output: str = Field(

@@ -12,8 +12,8 @@ from typing import TypeAlias
 from pydantic import Field
 
 from .learning import (
+    CollectionSettings,
     ExplorationSettings,
-    FitSchedule,
     RssmSettings,
     TrainingSettings,
     WorldModelSettings,
@@ -36,7 +36,7 @@ class BridgeNodeSettings(SeedSettings, EnvironmentSettings):
     """Settings of the node gym_bridge."""
 
     bridge: BridgeSettings = Field(default_factory=BridgeSettings)
-    training: FitSchedule = Field(default_factory=FitSchedule)
+    training: CollectionSettings = Field(default_factory=CollectionSettings)
 
 
 class ControllerNodeSettings(SeedSettings, BundleSettings):

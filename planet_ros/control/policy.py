@@ -10,7 +10,8 @@ late plan or a safe command may have changed.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from planet_ros.bundle.runtime import Bundle, Rollouts
 from planet_ros.config import PlannerSettings
 from planet_ros.data import Parts, Signature
 from planet_ros.errors import UserError
-from planet_ros.planning import Plan, candidate_returns, make_planner
+from planet_ros.planning import Plan, Planner, candidate_returns, make_planner
 
 Array = NDArray[np.float32]
 
@@ -66,6 +67,15 @@ class BeliefModel(Protocol):
         """What is expected of candidates (N, H, A)."""
 
 
+def planner_of(settings: PlannerSettings, signature: Signature, seed: int) -> Planner:
+    """The planner that settings name, for the actions of a signature."""
+    return make_planner(settings.own(), signature.low, signature.high, seed=seed)
+
+
+MakePlanner: TypeAlias = Callable[[PlannerSettings, Signature, int], Planner]
+"""Makes a planner from settings, a signature and a seed, as `planner_of` does."""
+
+
 class PlanningPolicy:
     """Filters a belief and plans from it.
 
@@ -75,7 +85,13 @@ class PlanningPolicy:
     """
 
     def __init__(
-        self, model: BeliefModel, signature: Signature, settings: PlannerSettings, *, seed: int
+        self,
+        model: BeliefModel,
+        signature: Signature,
+        settings: PlannerSettings,
+        *,
+        seed: int,
+        make_planner: MakePlanner = planner_of,
     ) -> None:
         """Join a model and a planner.
 
@@ -84,11 +100,21 @@ class PlanningPolicy:
             signature: Of the model.
             settings: Which planner, and how candidates are weighed.
             seed: Of the planner's random numbers.
+            make_planner: Of another kind than the settings name; the horizon is theirs.
+
+        Raises:
+            UserError: The planner that was made has another horizon than the settings.
         """
         self.signature = signature
         self.settings = settings
         self._model = model
-        self._planner = make_planner(settings.own(), signature.low, signature.high, seed=seed)
+        self._make_planner = make_planner
+        self._planner = make_planner(settings, signature, seed)
+        if self._planner.horizon != settings.horizon:
+            raise UserError(
+                f"planner.horizon: found {self._planner.horizon} of the planner that was made, "
+                f"expected {settings.horizon} as in its settings"
+            )
         self.reset()
 
     @classmethod
@@ -98,6 +124,7 @@ class PlanningPolicy:
         seed: int,
         settings: PlannerSettings | None = None,
         model: BeliefModel | None = None,
+        make_planner: MakePlanner = planner_of,
     ) -> PlanningPolicy:
         """A policy for a loaded bundle.
 
@@ -106,9 +133,11 @@ class PlanningPolicy:
             seed: Of the planner.
             settings: In place of those of the manifest.
             model: In place of the bundle's graphs: the same model, computed elsewhere.
+            make_planner: Of another kind than the settings name.
 
         Raises:
-            UserError: The settings' horizon is not the one that the graphs were exported with.
+            UserError: The horizon of the settings, or of the planner that was made, is not the one
+                that the graphs were exported with.
         """
         manifest = bundle.manifest
         settings = settings or manifest.planner
@@ -117,7 +146,13 @@ class PlanningPolicy:
                 f"planner.horizon: found {settings.horizon}, but {bundle.path} was exported with "
                 f"horizon {manifest.horizon}; use that, or export again with `planet-ros export`"
             )
-        return cls(model or bundle.model, manifest.signature, settings, seed=seed)
+        return cls(
+            model or bundle.model,
+            manifest.signature,
+            settings,
+            seed=seed,
+            make_planner=make_planner,
+        )
 
     def reset(self, seed: int | None = None) -> None:
         """Forget what was seen and done, and the warm start."""
@@ -140,6 +175,7 @@ class PlanningPolicy:
             not isinstance(previous, PlanningPolicy)
             or previous.signature != self.signature
             or previous.settings != self.settings
+            or previous._make_planner != self._make_planner
             or previous._belief.shape != self._belief.shape
         ):
             return False

@@ -84,9 +84,12 @@ class Environment:
             ``observation``, each image, and the action, with their names and units; and the
             environment's own period.
         time_limit: Steps after which it cuts an episode at the latest; None: it does not say.
+        episode_steps: Steps after which an episode is cut all the same; 0: none. It may be set.
     """
 
-    def __init__(self, spec: EnvironmentSpec, *, render_mode: str | None = None) -> None:
+    def __init__(
+        self, spec: EnvironmentSpec, *, render_mode: str | None = None, episode_steps: int = 0
+    ) -> None:
         """Make the environment.
 
         Raises:
@@ -115,6 +118,7 @@ class Environment:
         except ValueError as error:
             self.close()
             raise UserError(f"{spec.id}: {error}") from None
+        self.episode_steps = episode_steps
         self._index = 0
 
     def _observation_parts(self, spaces: dict[str, Any]) -> tuple[ObservationPart, ...]:
@@ -175,11 +179,11 @@ class Environment:
                 f"{self.spec.id}: does not say how long a step takes: {self._period.guess}, "
                 f"{self.step_period_s:.4g} s; if it is another, set training.command_period_s"
             )
-        if self.time_limit is None and not fits_within_episodes:
+        if self.time_limit is None and not (fits_within_episodes or self.episode_steps):
             notes.append(
                 f"{self.spec.id}: names no time limit; unless its episodes end by themselves, the "
-                "model is fitted only once, at the end: set training.update_every_steps, or cut "
-                "them with gymnasium.wrappers:TimeLimit "
+                "model is fitted only once, at the end: set training.episode_steps or "
+                "training.update_every_steps, or cut them with gymnasium.wrappers:TimeLimit "
                 '{"max_episode_steps": 200} in env_wrappers'
             )
         return notes
@@ -289,7 +293,7 @@ class Environment:
             action=action,
             reward=float(reward),
             terminated=bool(terminated),
-            truncated=bool(truncated),
+            truncated=bool(truncated) or 0 < self.episode_steps <= self._index,
         )
 
     def _numbers(self, given: Any, name: str, where: str) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -70,8 +70,15 @@ class Dream:
 
 
 class WorldModel(nn.Module, ABC):
-    """A learned model of an environment, in physical units outside and normalised inside."""
+    """A learned model of an environment, in physical units outside and normalised inside.
 
+    Attributes:
+        kind: What kind of model it is, for people; the bundle's manifest says it.
+        signature: Of what it sees and does.
+        belief_size: Numbers B of a belief.
+    """
+
+    kind: ClassVar[str]
     signature: Signature
     belief_size: int
 

@@ -33,6 +33,8 @@ _MIN_LOG_VARIANCE, _MAX_LOG_VARIANCE = -14.0, 0.5
 class Ensemble(WorldModel):
     """E networks of the same shape, computed together by batched products."""
 
+    kind = "ensemble"
+
     def __init__(self, signature: Signature, settings: WorldModelSettings) -> None:
         """Make the networks with random weights from torch's global generator.
 

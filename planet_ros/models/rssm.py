@@ -57,6 +57,8 @@ class Rssm(WorldModel):
     stochastic` the latter alone.
     """
 
+    kind = "rssm"
+
     def __init__(
         self, signature: Signature, settings: RssmSettings, predict_continue: bool = False
     ) -> None:

@@ -96,7 +96,9 @@ class TrainerNode(Node):
         self._settings = settings.training
         self._progress = Progress(settings.training.steps, "steps", write=self.get_logger().info)
         # Only for its signature: the steps come from the topic.
-        environment = Environment(EnvironmentSpec.of(settings))
+        environment = Environment(
+            EnvironmentSpec.of(settings), episode_steps=settings.training.episode_steps
+        )
         environment.close()
         for note in environment.notes(
             period_given=settings.training.command_period_s > 0,

@@ -83,6 +83,7 @@ def evaluate_over_topics(
         "bridge.mode": "lock_step",
         "bridge.wait_for_learner": True,
         "training.update_every_steps": 0,  # nobody fits a model within an episode
+        "training.episode_steps": 0,  # and episodes are whole
     }
     act = {"model": str(model.resolve()), "seed": seed, "controller.trigger": "observation"}
     with acting(

@@ -5,12 +5,16 @@ This process needs no ROS for it.
 
 from __future__ import annotations
 
+import fcntl
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,6 +32,11 @@ END_LIMIT_S = 15.0
 """A node that does not end within this time after a signal hangs."""
 
 _ABORT_LIMIT_S = 5.0
+
+DOMAINS = range(1, 101)
+"""Whose ports Linux gives to nobody else (those from 102 on are of its ephemeral range)."""
+
+_turn = itertools.count(os.getpid())  # the next domain is another: the last one may still end
 
 
 class NodeHangsError(Exception):
@@ -155,13 +164,45 @@ def command_line(name: str, parameters: Mapping[str, Any], config: Path | None) 
     return command
 
 
-def own_domain(number: int | None = None) -> dict[str, str]:
-    """Variables of a ROS domain on this machine alone.
+@contextmanager
+def own_domain(number: int | None = None) -> Iterator[dict[str, str]]:
+    """Variables of a ROS domain on this machine alone, which are this process's while it lasts.
 
-    Nodes in it are not on the network of some robot, and not among those that run here already.
+    Nodes in it are not on the network of some robot, and not among those of another process that
+    asks for a domain in this way.
 
     Args:
-        number: ROS_DOMAIN_ID; None: one that follows from the number of this process.
+        number: ROS_DOMAIN_ID, whoever else has it; None: one that is free.
+
+    Raises:
+        UserError: All domains are taken.
     """
-    domain = 1 + os.getpid() % 100 if number is None else number
-    return {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_DOMAIN_ID": str(domain)}
+    claim = None
+    if number is None:
+        number, claim = _claimed_domain()
+    try:
+        yield {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_DOMAIN_ID": str(number)}
+    finally:
+        if claim is not None:
+            os.close(claim)
+
+
+def _claimed_domain() -> tuple[int, int]:
+    """A domain, and the descriptor that holds it; the system lets go of it with the process."""
+    for _ in DOMAINS:
+        domain = DOMAINS[next(_turn) % len(DOMAINS)]
+        path = Path(tempfile.gettempdir()) / f"planet_ros-domain-{domain}.lock"
+        try:
+            claim = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        except OSError:  # another user's, which this one may not read
+            continue
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(claim)
+            continue
+        return domain, claim
+    raise UserError(
+        f"ROS domains: found all of {DOMAINS[0]} to {DOMAINS[-1]} taken on this machine, expected "
+        "a free one; end other demos, benchmarks or tests, or set ROS_DOMAIN_ID"
+    )

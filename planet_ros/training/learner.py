@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -51,6 +51,17 @@ class FitResult:
     horizon_reward_error: float | None
 
 
+def make_model(settings: LearnerSettings, signature: Signature) -> WorldModel:
+    """The world model that settings describe."""
+    if settings.world_model.kind == "rssm":
+        return Rssm(signature, settings.rssm, settings.world_model.predict_continue)
+    return Ensemble(signature, settings.world_model)
+
+
+MakeModel: TypeAlias = Callable[[LearnerSettings, Signature], WorldModel]
+"""Makes a model with random weights, from torch's global generator, as `make_model` does."""
+
+
 class Learner:
     """A model with its optimizer and the experience that it learns from."""
 
@@ -62,6 +73,7 @@ class Learner:
         *,
         environment: EnvironmentSpec | None,
         store: EpisodeStore | None = None,
+        make_model: MakeModel = make_model,
     ) -> None:
         """Make a learner with random weights; it writes nothing until it is told to.
 
@@ -71,6 +83,7 @@ class Learner:
             run: Folder of the run, for `export` and `save`.
             environment: Recorded in the bundle, so that it can be evaluated there again.
             store: Its episodes; None: none yet, and none on disk.
+            make_model: Of another kind than the settings name.
 
         Raises:
             UserError: The model cannot be made, or the episodes are of something else.
@@ -348,7 +361,7 @@ class Learner:
             "horizon_reward_error": self._horizon_error,
         }
         return {
-            "model_kind": self.settings.world_model.kind,
+            "model_kind": self.model.kind,
             "horizon": self.settings.planner.horizon,
             "signature": self.signature,
             "planner": self.settings.planner,
@@ -384,13 +397,6 @@ def _running_average(
             average.lerp_(value, 1 - kept)
 
     return update
-
-
-def make_model(settings: LearnerSettings, signature: Signature) -> WorldModel:
-    """The world model that settings describe."""
-    if settings.world_model.kind == "rssm":
-        return Rssm(signature, settings.rssm, settings.world_model.predict_continue)
-    return Ensemble(signature, settings.world_model)
 
 
 def _device(name: str) -> torch.device:

@@ -16,6 +16,7 @@ from planet_ros.environments import BrokenEnvironment, Environment, EnvironmentS
 from planet_ros.planning import Plan
 from planet_ros.training.collect import collect
 from planet_ros.training.evaluate import LONGEST_EPISODE, evaluate
+from planet_ros.training.learner import MakeModel, make_model
 from planet_ros.training.progress import Progress
 from planet_ros.training.run import RunFolder
 from planet_ros.training.session import Session
@@ -24,15 +25,21 @@ HELD_OUT_SEED = 900_000
 """First start of the evaluation after training; training starts count up from its seed."""
 
 
-def train(settings: LearnerSettings) -> RunFolder:
+def train(settings: LearnerSettings, make_model: MakeModel = make_model) -> RunFolder:
     """Learn an environment from scratch, or go on where the run in the output folder stopped.
+
+    Args:
+        settings: Of environment, model, planner and training.
+        make_model: Of another kind than the settings name; to continue a run, the same.
 
     Raises:
         UserError: A setting does not fit the environment, the output folder holds a run or cannot
             be written, or the environment fails; what came before is saved.
         KeyboardInterrupt: Ctrl-C; everything is saved, and the text says how to continue.
     """
-    environment = Environment(EnvironmentSpec.of(settings))
+    environment = Environment(
+        EnvironmentSpec.of(settings), episode_steps=settings.training.episode_steps
+    )
     session: Session | None = None
     try:
         with Progress(settings.training.steps, "steps") as progress:
@@ -46,9 +53,11 @@ def train(settings: LearnerSettings) -> RunFolder:
                 environment.signature,
                 environment=environment.spec,
                 say=progress.line,
+                make_model=make_model,
             )
             progress.start_at(session.steps)
             _learn_or_save(session, environment, progress)
+        environment.episode_steps = 0
         if not session.evaluated:
             _evaluate(session, environment)
     finally:

@@ -24,7 +24,7 @@ from planet_ros.environments import EnvironmentSpec
 from planet_ros.training.checkpoint import read_checkpoint
 from planet_ros.training.commit import Journal, unwritable
 from planet_ros.training.hints import hints
-from planet_ros.training.learner import FitResult, Learner
+from planet_ros.training.learner import FitResult, Learner, MakeModel, make_model
 from planet_ros.training.memory import check_memory, text_of_bytes
 from planet_ros.training.run import RunFolder
 
@@ -43,6 +43,7 @@ class Session:
         *,
         environment: EnvironmentSpec | None,
         say: Callable[[str], None],
+        make_model: MakeModel = make_model,
     ) -> None:
         """Start a run, or continue the one in the output folder.
 
@@ -51,6 +52,7 @@ class Session:
             signature: Of the environment; its period gives way to ``training.command_period_s``.
             environment: Recorded in the bundle.
             say: Takes a line on what happened, for a person.
+            make_model: Of another kind than the settings name; to continue a run, the same.
 
         Raises:
             UserError: The output folder holds a run, or one that does not fit the settings, or
@@ -65,12 +67,12 @@ class Session:
         self._say = say
         self.run = RunFolder.start(training.output, resume=training.resume)
         try:
-            self._open(environment)
+            self._open(environment, make_model)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, environment: EnvironmentSpec | None) -> None:
+    def _open(self, environment: EnvironmentSpec | None, make_model: MakeModel) -> None:
         settings, training = self.settings, self.settings.training
         saved = read_checkpoint(self.run.checkpoint) if self.run.has_checkpoint else None
         store = EpisodeStore(
@@ -80,7 +82,12 @@ class Session:
             next_number=0 if saved is None else saved.state.episodes,
         )
         self.learner = Learner(
-            settings, self._signature, self.run, environment=environment, store=store
+            settings,
+            self._signature,
+            self.run,
+            environment=environment,
+            store=store,
+            make_model=make_model,
         )
         if saved is not None:
             self.learner.restore(saved)
@@ -218,8 +225,10 @@ class Session:
         ][-episodes:]
         if not returns:
             return None
+        most = self.settings.training.episode_steps
         return Evaluation(
-            source=f"last {len(returns)} training episodes",
+            source=f"last {len(returns)} training episodes"
+            + (f", cut after {most} steps" if most else ""),
             mean_return=float(np.mean(returns)),
             worst_return=min(returns),
             episodes=len(returns),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,20 +12,25 @@ from nodes import IMAGE_MODEL, PICTURE, PICTURE_AND_POSITION, Ros
 from planet_ros.supervision.processes import own_domain
 from planet_ros.supervision.supervisor import Supervisor
 
-_domains = itertools.count(os.getpid())
+
+@pytest.fixture
+def domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A ROS domain that nobody else has, for this process and those that it starts."""
+    with own_domain() as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        yield
 
 
 @pytest.fixture
-def ros(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ros]:
+def ros(domain: None, tmp_path: Path) -> Iterator[Ros]:
     """A domain of its own; all processes are gone afterwards."""
-    for name, value in own_domain(1 + next(_domains) % 100).items():
-        monkeypatch.setenv(name, value)
     with Supervisor() as supervisor:
-        domain = Ros(supervisor, tmp_path)
+        rig = Ros(supervisor, tmp_path)
         try:
-            yield domain
+            yield rig
         finally:
-            domain.close()
+            rig.close()
 
 
 @pytest.fixture

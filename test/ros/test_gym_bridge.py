@@ -132,6 +132,29 @@ def test_pause_single_step_and_reset(ros: Ros) -> None:
     assert not ros.call(Trigger, "gym_bridge/single_step", Trigger.Request()).success
 
 
+@pytest.mark.parametrize(("learner", "length"), [(True, 4), (False, 20)])
+def test_episodes_are_cut_for_a_learner_alone(ros: Ros, learner: bool, length: int) -> None:
+    commander = Commander(ros, [0.1, 0.0])
+    ros.start(
+        "gym_bridge",
+        {
+            **ENVIRONMENT,
+            "training.episode_steps": 4,
+            "training.update_every_steps": 1000,
+            "bridge.wait_for_learner": learner,
+        },
+    )
+
+    def run_on() -> bool:
+        if learner and not commander.steps:  # it pauses while nobody reads what it has to say
+            ros.call(SetBool, "gym_bridge/pause", SetBool.Request(data=False))
+        return any(read_step(message).last for message in commander.steps)
+
+    ros.until(run_on)
+    last = next(step for step in map(read_step, commander.steps) if step.last)
+    assert (last.index, last.truncated, last.terminated) == (length, True, False)
+
+
 def test_real_time_holds_the_last_command_and_then_applies_the_safe_one(ros: Ros) -> None:
     commander = Commander(ros, [0.5, 0.0])
     ros.start(

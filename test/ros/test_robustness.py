@@ -40,7 +40,6 @@ from planet_ros.ros.standstill import LIMIT_S, Standstill
 from planet_ros.ros.subscriptions import crowd, decoded, subscribe
 from planet_ros.ros.topics import EVERY_STEP, LATCHED, NEWEST_RELIABLE
 from planet_ros.ros.types import make
-from planet_ros.supervision.processes import own_domain
 
 pytestmark = pytest.mark.ros
 
@@ -290,10 +289,8 @@ def test_a_second_controller_and_a_second_simulation_are_named(ros: Ros, tiny_bu
 
 
 @pytest.fixture
-def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Node]]:
+def node(domain: None) -> Iterator[Callable[..., Node]]:
     """Nodes of this process, with remaps, each in a context of its own and spun on a thread."""
-    for name, value in own_domain(1 + (os.getpid() + 57) % 100).items():
-        monkeypatch.setenv(name, value)
     made: list[tuple[Node, SingleThreadedExecutor, threading.Thread]] = []
 
     def make_node(name: str, *remaps: str) -> Node:

@@ -183,7 +183,9 @@ def test_library_is_imported_in_its_rooms_alone(
     assert seen == folders
 
 
-@pytest.mark.parametrize("folder", ["planet_ros", "sim_bridge", "benchmarks", "launch", "test"])
+@pytest.mark.parametrize(
+    "folder", ["planet_ros", "sim_bridge", "benchmarks", "examples", "launch", "test"]
+)
 def test_no_file_is_too_long_to_be_read_at_once(root: Path, folder: str) -> None:
     lengths = {
         str(file.relative_to(root)): len(file.read_text(encoding="utf-8").splitlines())

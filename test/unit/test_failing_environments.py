@@ -317,10 +317,11 @@ class TestWithoutAnEnd:
         fits, said = learned("plain", {})
         assert fits == 1
         assert f"{endless}: names no time limit" in said.splitlines()[1]
-        assert "set training.update_every_steps" in said
+        assert "set training.episode_steps or training.update_every_steps" in said
         assert 'TimeLimit {"max_episode_steps": 200} in env_wrappers' in said
         for name, cure in (
             ("often", {"training.update_every_steps": 20}),
+            ("cut", {"training.episode_steps": 20}),
             ("wrapped", {"env_wrappers": [LIMITED]}),
             ("made", {"env_kwargs": '{"max_episode_steps": 20}'}),
         ):

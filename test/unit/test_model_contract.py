@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from batches import floats, signature_of
+from own_model import LinearQuadratic
 from torch import Tensor
 
 from planet_ros.bundle.export import BundleExporter
@@ -50,6 +51,7 @@ MODELS: dict[str, tuple[Make, dict[str, int], dict[str, tuple[int, int, int]]]] 
     "rssm of vectors and images": (rssm(True), TWO, CAMERA),
     "rssm, stochastic path": (rssm(path="stochastic", disagreement_samples=2), ONE, {}),
     "rssm, deterministic path": (rssm(path="deterministic"), ONE, CAMERA),
+    "linear, of examples/own_model.py": (LinearQuadratic, TWO, {}),
 }
 
 
@@ -121,6 +123,7 @@ def assert_equal(one: tuple[Tensor | None, ...], other: tuple[Tensor | None, ...
 
 def test_model_knows_its_signature_and_the_size_of_its_belief(case: Case) -> None:
     model = case.model
+    assert model.kind and isinstance(model.kind, str)
     assert model.signature == case.signature
     assert model.initial_belief().shape == (model.belief_size,)
     assert not model.initial_belief().any()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from arrays import float32
 from numpy.typing import NDArray
+from own_planner import Mppi, make_mppi
 
 from planet_ros.bundle.runtime import Rollouts, load_bundle
 from planet_ros.config import PlannerSettings
@@ -53,8 +54,13 @@ def planning(seed: int, model: Adding | None = None) -> PlanningPolicy:
     return PlanningPolicy(model or Adding(), SIGNATURE, SETTINGS, seed=seed)
 
 
+def planning_with_mppi(seed: int) -> PlanningPolicy:
+    return PlanningPolicy(Adding(), SIGNATURE, SETTINGS, seed=seed, make_planner=make_mppi)
+
+
 POLICIES: dict[str, Make] = {
     "planning": planning,
+    "planning with own_planner": planning_with_mppi,
     "exploring": lambda seed: ExploringPolicy(planning(seed), SIGNATURE, noise=0.3, seed=seed),
     "random": lambda seed: RandomPolicy(SIGNATURE, seed=0),
     "coloured": lambda seed: RandomPolicy(SIGNATURE, seed=0, beta=2.0),
@@ -166,8 +172,9 @@ class TestPlanning:
         [
             RandomPolicy(SIGNATURE, seed=0),
             PlanningPolicy(Adding(), SIGNATURE, PlannerSettings(horizon=4), seed=0),
+            planning_with_mppi(0),
         ],
-        ids=["kind", "settings"],
+        ids=["kind", "settings", "planner"],
     )
     def test_successor_of_something_else_begins_anew(self, other: Policy) -> None:
         other.reset(0)
@@ -189,6 +196,22 @@ class TestPlanning:
         careful = PlanningPolicy(Quarrelling(), SIGNATURE, settings, seed=0)
         assert bold.act(seen(0, 0, 0)).actions[0].sum() > 3
         assert careful.act(seen(0, 0, 0)).actions[0].sum() < 2
+
+    def test_planner_of_ones_own_goes_on_in_its_successor(self) -> None:
+        whole = episode(planning_with_mppi(5), steps=4)
+        policy, successor = planning_with_mppi(5), planning_with_mppi(9)
+        first = episode(policy, steps=3)
+        assert successor.inherit(policy)
+        action = successor.act(seen(0.1 * 3, -0.2, 0.3)).actions[0]
+        np.testing.assert_array_equal([*first, action], whole)
+
+    def test_planner_of_another_horizon_than_its_settings_is_refused(self) -> None:
+        def far_sighted(settings: PlannerSettings, signature: Signature, seed: int) -> Mppi:
+            longer = settings.model_copy(update={"horizon": settings.horizon + 3})
+            return make_mppi(longer, signature, seed)
+
+        with pytest.raises(UserError, match=r"planner\.horizon: found 7 .*, expected 4"):
+            PlanningPolicy(Adding(), SIGNATURE, SETTINGS, seed=0, make_planner=far_sighted)
 
     def test_other_horizon_than_the_graphs_is_refused(self, tiny_run: Path) -> None:
         bundle = load_bundle(tiny_run / "model")

@@ -55,6 +55,7 @@ def test_each_node_reads_the_sections_that_it_needs() -> None:
     }
     assert names_in(BridgeNodeSettings) == {
         "seed",
+        "training.episode_steps",
         "training.update_every_steps",
         *(name for name in names_in(Settings) if name.startswith(("env_", "bridge."))),
     }

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,10 +146,31 @@ def test_parameters_are_json_after_the_file() -> None:
 
 
 def test_a_domain_is_on_this_machine_alone_and_in_range() -> None:
-    variables = own_domain()
-    assert variables["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
-    assert 1 <= int(variables["ROS_DOMAIN_ID"]) <= 100
-    assert own_domain(77)["ROS_DOMAIN_ID"] == "77"
+    with own_domain() as variables:
+        assert variables["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+        assert 1 <= int(variables["ROS_DOMAIN_ID"]) <= 100
+    with own_domain(77) as variables:
+        assert variables["ROS_DOMAIN_ID"] == "77"
+
+
+def test_nobody_else_gets_a_domain_while_it_is_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run_python: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(processes, "DOMAINS", range(1, 4))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    another = (
+        "import sys, tempfile; from planet_ros.supervision import processes\n"
+        "processes.DOMAINS, tempfile.tempdir = range(1, 4), sys.argv[1]\n"
+        "with processes.own_domain() as variables: print(variables['ROS_DOMAIN_ID'])"
+    )
+    with own_domain() as first, own_domain() as second:
+        taken = {first["ROS_DOMAIN_ID"], second["ROS_DOMAIN_ID"]}
+        elsewhere = run_python(another, str(tmp_path)).stdout.strip()
+        assert {*taken, elsewhere} == {"1", "2", "3"}
+        with own_domain(), pytest.raises(UserError, match="all of 1 to 3 taken"), own_domain():
+            pass
+    with own_domain(), own_domain(), own_domain():
+        pass
 
 
 def test_nodes_are_modules_of_the_checkout(root: Path) -> None:

@@ -99,6 +99,27 @@ def random_returns(seeds: range) -> list[float]:
     return returns
 
 
+def test_episodes_are_cut_while_learning_and_whole_in_the_evaluation(
+    tmp_path: Path, tiny_settings: TinySettings
+) -> None:
+    overrides = {"training.episode_steps": 7, "training.evaluation_episodes": 2}
+    train(tiny_settings(tmp_path / "run", overrides))
+    episodes = EpisodeStore(tmp_path / "run" / "episodes").episodes
+    assert {len(episode) for episode in episodes[:-1]} == {7}
+    assert all(episode.truncated for episode in episodes[:-1])
+    starts = {tuple(position(episode)[0]) for episode in episodes}
+    assert len(starts) == len(episodes)
+    settings = load_settings(tmp_path / "run" / "settings.yaml")
+    evaluated = evaluate(
+        load_bundle(tmp_path / "run" / "model"),
+        Environment(EnvironmentSpec.of(settings)),
+        episodes=2,
+        seed=HELD_OUT_SEED,
+    )
+    (recorded,) = records(tmp_path / "run", "evaluation")
+    assert recorded["mean_return"] == pytest.approx(evaluated.to_dict()["mean"])
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.slow
 def test_learns_what_random_play_never_reaches(tmp_path: Path, tiny_settings: TinySettings) -> None:
