@@ -25,6 +25,7 @@ from .sections import (
     DataSettings,
     EnvironmentSettings,
     PlannerSettings,
+    RobotSettings,
     Section,
     SeedSettings,
 )
@@ -46,6 +47,12 @@ class ControllerNodeSettings(SeedSettings, BundleSettings):
     controller: ControllerSettings = Field(default_factory=ControllerSettings)
 
 
+class RobotNodeSettings(SeedSettings):
+    """Settings of the node robot."""
+
+    robot: RobotSettings = Field(default_factory=RobotSettings)
+
+
 class LearnerSettings(SeedSettings, EnvironmentSettings):
     """Settings of learning, wherever the steps come from."""
 
@@ -64,6 +71,7 @@ class Settings(LearnerSettings, BundleSettings):
     """Settings of planet_ros."""
 
     bridge: BridgeSettings = Field(default_factory=BridgeSettings)
+    robot: RobotSettings = Field(default_factory=RobotSettings)
     controller: ControllerSettings = Field(default_factory=ControllerSettings)
 
 
@@ -72,6 +80,7 @@ NODES = MappingProxyType[str, type[Section]](
         "gym_bridge": BridgeNodeSettings,
         "controller": ControllerNodeSettings,
         "trainer": TrainerNodeSettings,
+        "robot": RobotNodeSettings,
     }
 )
 """What each node reads, by the name of its executable."""
