@@ -76,7 +76,7 @@ class RobotNode(SimulatorNode):
             lambda: self._node_settings.read().robot.real_time_factor,
             PERIOD_S,
             self._topics.command,
-            self._topics.robot.actions,
+            len(self._topics.robot.low),
         )
         self._measure()
         self.get_logger().info(

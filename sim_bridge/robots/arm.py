@@ -15,9 +15,6 @@ from sim_bridge.robots.target import Target, TargetMotion
 
 _MODEL = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / "reacher.xml"
 
-LOW, HIGH = np.array([-math.pi, -3.0]), np.array([math.pi, 3.0])
-"""Range of the commanded positions of shoulder and elbow, rad."""
-
 MAX_SPEED = 3.0
 """Of the position that the joints' controllers are given, rad/s."""
 
@@ -50,7 +47,6 @@ class Arm:
         target: Where its fingertip is to be, of which its joints know nothing.
     """
 
-    actions = 2
     delay_periods = 0
 
     def __init__(self, motion: TargetMotion | None = None) -> None:
@@ -60,6 +56,8 @@ class Arm:
             motion: Of the target.
         """
         self.target = Target(motion or TargetMotion())
+        self.high = np.array([math.pi, 3.0])
+        self.low = -self.high
         self._model = mujoco.MjModel.from_xml_path(str(_MODEL))
         self._data = mujoco.MjData(self._model)
         self._gear = self._model.actuator_gear[:, 0]
@@ -78,14 +76,14 @@ class Arm:
     def reset(self, rng: np.random.Generator) -> None:
         """Be at rest with any angles, the target in another place."""
         mujoco.mj_resetData(self._model, self._data)
-        self._data.qpos[:2] = self._reference = rng.uniform(0.9 * LOW, 0.9 * HIGH)
+        self._data.qpos[:2] = self._reference = rng.uniform(0.9 * self.low, 0.9 * self.high)
         self.target.reset(rng)
         self._place_target()
         mujoco.mj_forward(self._model, self._data)
 
     def step(self, command: NDArray[np.float64], dt: float) -> None:
         """Move towards the positions (2,) of the joints, rad."""
-        wanted = np.clip(command, LOW, HIGH)
+        wanted = np.clip(command, self.low, self.high)
         substeps = max(1, round(dt / self._model.opt.timestep))
         most = MAX_SPEED * dt / substeps
         for _ in range(substeps):

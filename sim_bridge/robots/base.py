@@ -55,11 +55,12 @@ class BaseState:
 class Base:
     """Moves on exact arcs, its speeds on straight lines towards what is commanded."""
 
-    actions = 2
     delay_periods = 1
 
     def __init__(self, limits: BaseLimits | None = None) -> None:
         self.limits = limits or BaseLimits()
+        self.low = np.array([-self.limits.backward, -self.limits.turn])
+        self.high = np.array([self.limits.forward, self.limits.turn])
         self.state = BaseState()
 
     def reset(self, rng: np.random.Generator) -> None:
@@ -69,9 +70,7 @@ class Base:
 
     def step(self, command: NDArray[np.float64], dt: float) -> None:
         """Drive under a command (2,): speed in m/s, turn rate in rad/s."""
-        limits = self.limits
-        wanted = min(max(float(command[0]), -limits.backward), limits.forward)
-        wanted_turn = min(max(float(command[1]), -limits.turn), limits.turn)
+        wanted, wanted_turn = np.clip(command, self.low, self.high).tolist()
         before = self.state.speed
         ticks = max(1, round(dt / _TICK_S))
         for _ in range(ticks):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import gymnasium
 import numpy as np
+from gymnasium.envs.classic_control import PendulumEnv
 from numpy.typing import NDArray
 
 
@@ -25,11 +24,12 @@ class Pendulum:
     A reset with ``default_rng(n)`` begins where Gymnasium's ``reset(seed=n)`` does.
     """
 
-    actions = 1
     delay_periods = 0
 
     def __init__(self) -> None:
-        self._env: Any = gymnasium.make("Pendulum-v1").unwrapped
+        self._env = PendulumEnv()
+        self.high = np.full(1, self._env.max_torque)
+        self.low = -self.high
 
     @property
     def state(self) -> PendulumState:

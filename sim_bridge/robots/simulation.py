@@ -63,7 +63,7 @@ class RobotSimulation:
         self.time_ns += RESTART_GAP_NS + _PERIOD_NS
 
     def step(self, command: NDArray[np.floating]) -> None:
-        """Let a control period pass, in which a command (actions,) is given."""
+        """Let a control period pass, in which a command (A,) is given."""
         self._sent.append(np.asarray(command, dtype=np.float64))
         self.robot.step(self._sent.popleft(), PERIOD_S)
         self.steps += 1

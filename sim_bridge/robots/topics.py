@@ -23,7 +23,7 @@ from planet_ros.messages.fields import (
     reads,
     time_message,
 )
-from planet_ros.messages.vectors import VECTOR_TYPE, read_vector
+from planet_ros.messages.vectors import VECTOR_TYPE, read_vector, vector_message
 from sim_bridge.robots.arm import Arm
 from sim_bridge.robots.base import Base
 from sim_bridge.robots.joints import JOINT_STATE_TYPE, Joint, JointOptions, joint_state
@@ -62,7 +62,7 @@ class Command:
     """What a message on the command topic says.
 
     Attributes:
-        values: (actions,) finite.
+        values: (A,) finite.
         stamp_ns: Of the state that it answers; None where it does not say.
     """
 
@@ -93,6 +93,9 @@ class Topics(Protocol):
             UserError: It is none that this robot can follow.
         """
 
+    def write(self, values: NDArray[np.floating], stamp_ns: int) -> Any:
+        """The message of a command (A,), in answer to the state of a stamp."""
+
 
 class PendulumTopics:
     """``joint_states`` out, an effort in."""
@@ -114,8 +117,12 @@ class PendulumTopics:
 
     def read(self, message: Any) -> Command:
         """The torque, and the stamp that a label may hold."""
-        vector = read_vector(message, self.robot.actions)
+        vector = read_vector(message, len(self.robot.low))
         return Command(np.asarray(message.data, dtype=np.float64), vector.label.stamp_ns)
+
+    def write(self, values: NDArray[np.floating], stamp_ns: int) -> Any:
+        """As `Topics.write`."""
+        return vector_message(self._make, "action", values, stamp_ns)
 
 
 # Standard deviations of the base's sensors.
@@ -179,6 +186,14 @@ class BaseTopics:
         """Speed and turn rate; the rest of the twist is passed over."""
         return _read_twist(message)
 
+    def write(self, values: NDArray[np.floating], stamp_ns: int) -> Any:
+        """As `Topics.write`."""
+        message = self._make(TWIST_TYPE)
+        message.header.stamp = time_message(self._make, stamp_ns)
+        message.header.frame_id = "base_link"
+        message.twist.linear.x, message.twist.angular.z = map(float, values)
+        return message
+
 
 @reads("command", TWIST_TYPE)
 def _read_twist(message: Any) -> Command:
@@ -219,6 +234,16 @@ class ArmTopics:
     def read(self, message: Any) -> Command:
         """The positions of its only point, by the names of the joints."""
         return _read_trajectory(message)
+
+    def write(self, values: NDArray[np.floating], stamp_ns: int) -> Any:
+        """As `Topics.write`."""
+        message = self._make(TRAJECTORY_TYPE)
+        message.header.stamp = time_message(self._make, stamp_ns)
+        message.joint_names = list(ARM_JOINTS)
+        point = self._make("trajectory_msgs/msg/JointTrajectoryPoint")
+        point.positions = [float(value) for value in values]
+        message.points = [point]
+        return message
 
 
 @reads("command", TRAJECTORY_TYPE)
