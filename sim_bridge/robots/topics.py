@@ -71,17 +71,19 @@ class Command:
 
 
 class Topics(Protocol):
-    """A robot as others see it.
+    """A robot as others see it."""
 
-    Attributes:
-        robot: The robot.
-        states: Types of the messages that it publishes, by topic.
-        command: Topic and type of its commands.
-    """
+    @property
+    def robot(self) -> Robot:
+        """The robot."""
 
-    robot: Robot
-    states: Mapping[str, str]
-    command: tuple[str, str]
+    @property
+    def states(self) -> Mapping[str, str]:
+        """Types of the messages that it publishes, by topic."""
+
+    @property
+    def command(self) -> tuple[str, str]:
+        """Topic and type of its commands."""
 
     def readings(self, stamp_ns: int, rng: np.random.Generator) -> dict[str, Any]:
         """The messages of the state as it is now, by topic."""

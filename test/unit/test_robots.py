@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -20,6 +21,13 @@ from sim_bridge.robots.target import FARTHEST_M, Target, TargetMotion
 PERIOD_NS = 50_000_000
 
 
+def gymnasiums(env_id: str, seed: int) -> Any:
+    """The environment itself, after a reset, without what Gymnasium wraps around it."""
+    env = gymnasium.make(env_id).unwrapped
+    env.reset(seed=seed)
+    return env
+
+
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
@@ -29,15 +37,13 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_pendulum_is_gymnasiums_bit_by_bit(seed: int) -> None:
-    env = gymnasium.make("Pendulum-v1")
+    env = gymnasiums("Pendulum-v1", seed)
     pendulum = Pendulum()
-    env.reset(seed=seed)
     pendulum.reset(rng(seed))
-    inner = env.unwrapped
     hands = rng(seed)
     for _ in range(100):
         state = pendulum.state
-        assert (state.angle, state.velocity) == tuple(inner.state)
+        assert (state.angle, state.velocity) == tuple(env.state)
         torque = hands.uniform(-3.0, 3.0, 1)  # it is cut to 2
         env.step(torque)
         pendulum.step(torque, PERIOD_S)
@@ -114,8 +120,7 @@ def test_base_never_leaves_its_limits(seed: int) -> None:
 
 def test_arm_is_the_reacher_of_gymnasium() -> None:
     """The same torques move both in the same way, and the fingertip is where geometry says."""
-    env = gymnasium.make("Reacher-v5").unwrapped
-    env.reset(seed=0)
+    env = gymnasiums("Reacher-v5", 0)
     arm, hands = Arm(), rng(3)
     arm.reset(hands)
     position = arm.state.position
@@ -218,9 +223,8 @@ def test_starts_jump_in_time_and_can_be_repeated() -> None:
     pendulum = simulation.robot
     assert isinstance(pendulum, Pendulum)
     for start in range(3):
-        env = gymnasium.make("Pendulum-v1")
-        env.reset(seed=7 + start)
-        assert (pendulum.state.angle, pendulum.state.velocity) == tuple(env.unwrapped.state)
+        env = gymnasiums("Pendulum-v1", 7 + start)
+        assert (pendulum.state.angle, pendulum.state.velocity) == tuple(env.state)
         began = simulation.time_ns
         for _ in range(4):
             assert not simulation.restart_is_due
