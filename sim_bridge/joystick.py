@@ -5,6 +5,7 @@ Others do not know that there is no person: all that they see are messages on th
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -73,12 +74,15 @@ class Joystick:
         self._sticks = Sticks(self._topics.robot.low, self._topics.robot.high, rng)
         topic, kind = self._topics.command
         self._publisher = node.create_publisher(message_class(kind), topic, NEWEST_RELIABLE)
-        topic, kind = next(iter(self._topics.states.items()))
-        node.create_subscription(message_class(kind), topic, self._on_state, NEWEST)
+        self._seen: dict[str, int | None] = dict.fromkeys(self._topics.states)
+        for topic, kind in self._topics.states.items():
+            take = functools.partial(self._on_state, topic)
+            node.create_subscription(message_class(kind), topic, take, NEWEST)
 
-    def _on_state(self, message: Any) -> None:
-        stamp_ns = header_stamp_ns(message)
-        if stamp_ns is None or not self.driving:
+    def _on_state(self, topic: str, message: Any) -> None:
+        """Answer, once all parts of a state are there: others may still wait for the last one."""
+        self._seen[topic] = stamp_ns = header_stamp_ns(message)
+        if stamp_ns is None or not self.driving or set(self._seen.values()) != {stamp_ns}:
             return
         if stamp_ns not in self.sent:
             self.sent[stamp_ns] = self._sticks.next()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from planet_ros.config import RobotNodeSettings, RobotSettings
 from planet_ros.ros.parameters import NodeSettings
 from planet_ros.ros.run import run_node
-from planet_ros.ros.topics import NEWEST_RELIABLE
+from planet_ros.ros.topics import EVERY_STEP
 from planet_ros.ros.types import make, message_class
 from sim_bridge.robots.joints import JointOptions
 from sim_bridge.robots.simulation import PERIOD_S, RESTART_GAP_NS, RobotSimulation
@@ -66,8 +66,10 @@ class RobotNode(SimulatorNode):
         self._sensors = np.random.default_rng([settings.seed, 1])
         self._readings: dict[str, Any] = {}
         self._paused = self._settings.start_paused
+        # In lock-step the next state may come before the last one has arrived, and a learner wants
+        # all of them; who wants the newest alone has a short queue of its own.
         self._states = {
-            topic: self.create_publisher(message_class(kind), topic, NEWEST_RELIABLE)
+            topic: self.create_publisher(message_class(kind), topic, EVERY_STEP)
             for topic, kind in self._topics.states.items()
         }
         self._start(

@@ -54,9 +54,10 @@ def test_all_that_a_robot_says_bears_one_stamp_and_its_type(name: str) -> None:
         assert header_stamp_ns(message) == STAMP_NS
 
 
-@pytest.mark.parametrize(
-    ("name", "joints"), [("pendulum", ["hinge"]), ("arm", ["shoulder", "elbow"])]
-)
+NAMES = ["shoulder", "elbow"]
+
+
+@pytest.mark.parametrize(("name", "joints"), [("pendulum", ["hinge"]), ("arm", NAMES)])
 def test_joints_come_in_any_order_beside_strangers(name: str, joints: list[str]) -> None:
     topics = robot(name)
     plain = readings(robot(name, RobotOptions(JointOptions(scramble=False))))["joint_states"]
