@@ -46,12 +46,15 @@ ROS = [
     "ros-rmw-fastrtps-cpp==8.4.3",
     "ros-builtin-interfaces==2.0.3",
     "ros-diagnostic-msgs==5.3.6",
+    "ros-geometry-msgs==5.3.6",
     "ros-lifecycle-msgs==2.0.3",
+    "ros-nav-msgs==5.3.6",
     "ros-rcl-interfaces==2.0.3",
     "ros-rosgraph-msgs==2.0.3",
     "ros-sensor-msgs==5.3.6",
     "ros-std-msgs==5.3.6",
     "ros-std-srvs==5.3.6",
+    "ros-trajectory-msgs==5.3.6",
 ]
 
 # As Ubuntu 24.04 has them, which `colcon test` takes there.
@@ -117,6 +120,7 @@ setup(
             "controller = planet_ros.ros.controller_node:main",
             "trainer = planet_ros.ros.trainer_node:main",
             "gym_bridge = sim_bridge.gym_bridge:main",
+            "robot = sim_bridge.robot_node:main",
         ],
     },
 )

@@ -28,6 +28,7 @@ from .programs import (
     BridgeNodeSettings,
     ControllerNodeSettings,
     LearnerSettings,
+    RobotNodeSettings,
     Settings,
     TrainerNodeSettings,
 )
@@ -52,7 +53,9 @@ from .sections import (
     ControllerSettings,
     DataSettings,
     EnvironmentSettings,
+    PacingSettings,
     PlannerSettings,
+    RobotSettings,
     Section,
     SeedSettings,
 )
@@ -71,7 +74,10 @@ __all__ = [
     "EnvironmentSettings",
     "ExplorationSettings",
     "LearnerSettings",
+    "PacingSettings",
     "PlannerSettings",
+    "RobotNodeSettings",
+    "RobotSettings",
     "RssmSettings",
     "Section",
     "SeedSettings",

@@ -26,6 +26,7 @@ from .sections import (
     EnvironmentSettings,
     InterfaceSettings,
     PlannerSettings,
+    RobotSettings,
     Section,
     SeedSettings,
 )
@@ -47,6 +48,12 @@ class ControllerNodeSettings(SeedSettings, BundleSettings, InterfaceSettings):
     controller: ControllerSettings = Field(default_factory=ControllerSettings)
 
 
+class RobotNodeSettings(SeedSettings):
+    """Settings of the node robot."""
+
+    robot: RobotSettings = Field(default_factory=RobotSettings)
+
+
 class LearnerSettings(SeedSettings, EnvironmentSettings, InterfaceSettings):
     """Settings of learning, wherever the steps come from."""
 
@@ -65,6 +72,7 @@ class Settings(LearnerSettings, BundleSettings):
     """Settings of planet_ros."""
 
     bridge: BridgeSettings = Field(default_factory=BridgeSettings)
+    robot: RobotSettings = Field(default_factory=RobotSettings)
     controller: ControllerSettings = Field(default_factory=ControllerSettings)
 
 
@@ -73,6 +81,7 @@ NODES = MappingProxyType[str, type[Section]](
         "gym_bridge": BridgeNodeSettings,
         "controller": ControllerNodeSettings,
         "trainer": TrainerNodeSettings,
+        "robot": RobotNodeSettings,
     }
 )
 """What each node reads, by the name of its executable."""

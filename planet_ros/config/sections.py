@@ -110,18 +110,13 @@ class InterfaceSettings(Section):
     )
 
 
-class BridgeSettings(Section):
-    """How `gym_bridge` runs a Gymnasium environment behind topics."""
+class PacingSettings(Section):
+    """How a simulator behind topics shares time with whoever commands it."""
 
     mode: Literal["lock_step", "real_time"] = Field(
         "lock_step",
         description="lock_step: as fast as commands arrive, one command for each observation, "
-        "reproducible. real_time: at the environment's own rate, the last command is held.",
-    )
-    wait_for_learner: bool = Field(
-        False,
-        description="Start paused, and pause again wherever the learner fits its model (see "
-        "training.update_every_steps), until ~/pause is called with false.",
+        "reproducible. real_time: at its own rate, the last command is held.",
     )
     command_timeout_s: float = Field(
         0.5,
@@ -136,6 +131,16 @@ class BridgeSettings(Section):
         le=100,
         description="real_time: simulated seconds for each second of the wall clock.",
     )
+
+
+class BridgeSettings(PacingSettings):
+    """How `gym_bridge` runs a Gymnasium environment behind topics."""
+
+    wait_for_learner: bool = Field(
+        False,
+        description="Start paused, and pause again wherever the learner fits its model (see "
+        "training.update_every_steps), until ~/pause is called with false.",
+    )
     safe_command: list[float] = Field(
         [],
         description="Command applied when commands are stale, one value for each action; empty: "
@@ -143,6 +148,64 @@ class BridgeSettings(Section):
     )
     max_episodes: int = Field(
         0, ge=0, le=1_000_000, description="Stop after this many episodes; 0: never."
+    )
+
+
+class RobotSettings(PacingSettings):
+    """How the node `robot` simulates a robot that is nothing but topics to all others."""
+
+    name: Literal["pendulum", "base", "arm"] = Field(
+        "pendulum", description="Which robot; docs/robots.md says what each publishes and takes."
+    )
+    start_paused: bool = Field(False, description="Wait until ~/pause is called with false.")
+    pause_every_steps: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Pause after so many control periods, for a learner that fits its model, until "
+        "~/pause is called with false; 0: never.",
+    )
+    episode_s: float = Field(
+        0.0,
+        ge=0,
+        le=1e6,
+        description="Simulated seconds after which it starts anew from a random state; its stamps "
+        "then jump by a second. 0: never.",
+    )
+    extra_delay_periods: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Control periods until a command acts, beyond those that the robot has itself.",
+    )
+    scramble_joints: bool = Field(
+        True,
+        description="Joint states list the joints in a random order, beside others that do not "
+        "matter.",
+    )
+    joint_velocity: bool = Field(True, description="Joint states have velocities.")
+    noise: float = Field(
+        1.0, ge=0, le=100, description="Factor on the noise of odometry and IMU; 0: none."
+    )
+    target: Literal["random", "circle"] = Field(
+        "random",
+        description="arm: the target rests in a random place, or runs on a random circle.",
+    )
+    target_every_s: float = Field(
+        0.0,
+        ge=0,
+        le=1e6,
+        description="arm, random: simulated seconds until the target is in another place; 0: when "
+        "the simulation starts anew.",
+    )
+    target_speed_m_s: float = Field(
+        0.2, ge=0, le=2, description="arm, circle: speed of the target."
+    )
+    target_radius_m: float = Field(
+        0.06,
+        gt=0,
+        le=0.07,
+        description="arm, circle: its radius; all of a larger one cannot be reached.",
     )
 
 

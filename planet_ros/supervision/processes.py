@@ -25,6 +25,7 @@ NODES = {
     "gym_bridge": "sim_bridge.gym_bridge",
     "controller": "planet_ros.ros.controller_node",
     "trainer": "planet_ros.ros.trainer_node",
+    "robot": "sim_bridge.robot_node",
 }
 """The module of each node, for ``python -m``."""
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 pytest.importorskip("rclpy")
 
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, JointState, LaserScan
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension, String
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from planet_ros.errors import UserError
 from planet_ros.messages.announcements import MAX_CHARACTERS, Announcement
@@ -38,6 +39,9 @@ def image(frame_id: str = "eye", encoding: str = "mono8", size: int = 12) -> Ima
     return message
 
 
+JOINT_TYPE, SCAN_TYPE = "sensor_msgs/msg/JointState", "sensor_msgs/msg/LaserScan"
+TRAJECTORY_TYPE = "trajectory_msgs/msg/JointTrajectory"
+
 LARGEST: list[tuple[str, Any, int | None]] = [
     (TEXT_TYPE, String(data="€" * MAX_CHARACTERS), None),
     (VECTOR_TYPE, layout(MAX_PARTS, "€" * MAX_LABEL, 7), 7),
@@ -45,6 +49,7 @@ LARGEST: list[tuple[str, Any, int | None]] = [
     (VECTOR_TYPE, layout(0, numbers=0), 0),
     *((IMAGE_TYPE, image("f" * extra, "e" * (MAX_LABEL - extra)), None) for extra in range(5)),
     (IMAGE_TYPE, image("€" * MAX_LABEL, "€" * MAX_LABEL), None),
+    (SCAN_TYPE, LaserScan(ranges=[0.0] * 8000, intensities=[0.0] * 8000), None),
 ]
 
 
@@ -62,6 +67,13 @@ TOO_LARGE: list[tuple[str, Any, int | None, str]] = [
     (VECTOR_TYPE, layout(MAX_PARTS + 1), None, "found a layout of 101 parts, expected at most 100"),
     (VECTOR_TYPE, layout(10**5), None, "found a layout of 100000 parts"),
     (IMAGE_TYPE, image("x" * 10**6), None, "frame_id: found 1000001 bytes"),
+    (JOINT_TYPE, JointState(name=[""] * 10**4), None, "found a message of 800"),
+    (
+        TRAJECTORY_TYPE,
+        JointTrajectory(points=[JointTrajectoryPoint()] * 10**4),
+        None,
+        "found a message of 400",
+    ),
     *(
         (IMAGE_TYPE, image("x" * pad, "x" * 10**6), None, "encoding: found 1000001 bytes")
         for pad in range(4)
@@ -93,6 +105,10 @@ WHOLE = {
     TEXT_TYPE: String(data=Announcement.to_text(Announcement(Path("/a"), "0" * 64))),
     VECTOR_TYPE: layout(2, "observation stamp=1.5 index=3", 4),
     IMAGE_TYPE: image(),
+    JOINT_TYPE: JointState(name=["a", "b"], position=[1.0, 2.0]),
+    TRAJECTORY_TYPE: JointTrajectory(
+        joint_names=["a"], points=[JointTrajectoryPoint(positions=[1.0])]
+    ),
 }
 
 
@@ -102,6 +118,8 @@ def read(kind: str, message: Any) -> None:
         TEXT_TYPE: [lambda one: Announcement.read(one.data)],
         VECTOR_TYPE: [read_vector, read_label, read_step],
         IMAGE_TYPE: [read_image, image_stamp_ns],
+        JOINT_TYPE: [image_stamp_ns],
+        TRAJECTORY_TYPE: [image_stamp_ns],
     }
     for reader in readers[kind]:
         try:

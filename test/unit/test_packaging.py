@@ -164,6 +164,7 @@ def test_commands_exist(arguments: dict[str, Any]) -> None:
         "controller",
         "trainer",
         "gym_bridge",
+        "robot",
     }
     for script in scripts:
         module, function = script.split(" = ")[1].split(":")

@@ -16,6 +16,7 @@ from planet_ros.config import (
     ControllerNodeSettings,
     LearnerSettings,
     PlannerSettings,
+    RobotNodeSettings,
     Section,
     Settings,
     TrainerNodeSettings,
@@ -45,7 +46,7 @@ def test_each_node_reads_the_sections_that_it_needs() -> None:
     assert names_in(TrainerNodeSettings) == {
         name
         for name in names_in(Settings)
-        if not name.startswith(("bridge.", "controller.")) and name != "model"
+        if not name.startswith(("bridge.", "controller.", "robot.")) and name != "model"
     }
     assert names_in(ControllerNodeSettings) == {
         "seed",
@@ -58,6 +59,10 @@ def test_each_node_reads_the_sections_that_it_needs() -> None:
         "training.episode_steps",
         "training.update_every_steps",
         *(name for name in names_in(Settings) if name.startswith(("env_", "bridge."))),
+    }
+    assert names_in(RobotNodeSettings) == {
+        "seed",
+        *(name for name in names_in(Settings) if name.startswith("robot.")),
     }
     assert users("planner.horizon") == ["trainer"]
     assert users("training.exploration_noise") == ["controller", "trainer"]

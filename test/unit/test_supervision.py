@@ -174,7 +174,7 @@ def test_nobody_else_gets_a_domain_while_it_is_taken(
 
 
 def test_nodes_are_modules_of_the_checkout(root: Path) -> None:
-    assert set(processes.NODES) == {"gym_bridge", "controller", "trainer"}
+    assert set(processes.NODES) == {"gym_bridge", "controller", "trainer", "robot"}
     for module in processes.NODES.values():
         assert (root / (module.replace(".", "/") + ".py")).is_file()
 
