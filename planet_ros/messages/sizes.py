@@ -22,6 +22,9 @@ from planet_ros.messages.vectors import VECTOR_TYPE
 
 TEXT_TYPE = "std_msgs/msg/String"
 
+MAX_OTHER_BYTES = 2**16
+"""Of a message of any other type at most."""
+
 _HEAD = 4  # bytes that say how the others are to be read
 _UTF_8 = 4  # bytes of a character at most
 _LABEL_BYTES = _UTF_8 * MAX_LABEL + 16  # with its own length, size, stride and padding
@@ -32,7 +35,7 @@ def check_bytes(type_name: str, data: bytes, numbers: int | None = None) -> None
     """See that a message is worth being read.
 
     Args:
-        type_name: Its type, one of those that this package reads.
+        type_name: Its type; one that is not named here has `MAX_OTHER_BYTES`.
         data: As it came.
         numbers: Of a vector, how many are expected; None: any.
 
@@ -60,7 +63,7 @@ def _limit(type_name: str, numbers: int | None) -> int:
         return 8 * (MAX_LENGTH if numbers is None else numbers) + MAX_PARTS * _LABEL_BYTES
     if type_name == IMAGE_TYPE:
         return _PIXEL_BYTES * MAX_NUMBERS + 2 * _LABEL_BYTES
-    raise UserError(f"found the message type {type_name!r}, expected one with a known limit")
+    return MAX_OTHER_BYTES
 
 
 def _number(data: bytes, at: int) -> int:

@@ -59,7 +59,7 @@ def subscribe(
 
     Args:
         node: Whose subscription it is.
-        type_name: Such as ``std_msgs/msg/String``, one that `check_bytes` knows.
+        type_name: Such as ``std_msgs/msg/String``.
         topic: Its name.
         qos: Its quality of service.
         take: Called with each message that can be decoded.

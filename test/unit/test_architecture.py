@@ -57,6 +57,7 @@ IMPORTS: dict[str, set[str]] = {
         "data",
         "environments",
         "errors",
+        "interface",
         "messages",
         "report",
         "training",
