@@ -171,8 +171,9 @@ class RandomCommands:
     def towards(self, target: NDArray[np.floating], seconds: float) -> NDArray[np.float64]:
         """The command (A,) that leads to another one, as far as `seconds` allow."""
         assert self.last is not None  # it has begun
-        # Infinity times no time at all would be no number.
-        most = np.where(np.isinf(self._max_rate), np.inf, self._max_rate * max(0.0, seconds))
+        most = np.full(len(self._max_rate), np.inf)
+        bounded = np.isfinite(self._max_rate)  # infinity times no time at all would be no number
+        most[bounded] = self._max_rate[bounded] * max(0.0, seconds)
         change = np.clip(np.asarray(target, np.float64) - self.last, -most, most)
         self.last = np.clip(self.last + change, self._low, self._high)
         return self.last

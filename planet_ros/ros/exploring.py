@@ -104,13 +104,13 @@ class Exploring:
     @property
     def _rests(self) -> bool:
         """Whether the newest command is the safe one."""
-        return self._rest is not None and bool(np.array_equal(self._rest, self._commands.last))
+        last = self._commands.last
+        return self._rest is not None and last is not None and np.array_equal(self._rest, last)
 
     def _begin(self, now_ns: int) -> bool:
         """Find out from where to lead on; give whether it is known."""
-        start = self._timeline.commanded(now_ns)
-        if start is None:
-            start = self._safe()
+        commanded = self._timeline.commanded(now_ns)
+        start = self._safe() if commanded is None else commanded
         if start is None:
             return False
         self._commands.begin(start)

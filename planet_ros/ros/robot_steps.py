@@ -12,6 +12,7 @@ from rclpy.node import Node
 
 from planet_ros.config import TrainerNodeSettings
 from planet_ros.data import Step
+from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.interface.document import Interface
 from planet_ros.interface.files import load_interface
@@ -34,7 +35,7 @@ MOST_REASONS = 10
 class RobotSteps:
     """Steps out of the messages that the settings' interface names; see `StepSource`."""
 
-    environment = None
+    environment: EnvironmentSpec | None = None
     complete = True
 
     def __init__(self, node: Node, listener: Listener, settings: TrainerNodeSettings) -> None:

@@ -21,6 +21,7 @@ from planet_ros.data.images import fit_image
 from planet_ros.data.joining import StepJoiner
 from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
+from planet_ros.interface.document import Interface
 from planet_ros.messages.images import IMAGE_TYPE, image_stamp_ns, read_image
 from planet_ros.messages.steps import read_step
 from planet_ros.messages.vectors import VECTOR_TYPE, Label, read_label, vector_message, vector_of
@@ -47,7 +48,7 @@ IMAGE_CHECKS = 5
 class StepTopic:
     """Steps of the environment that the settings name, wherever it runs; see `StepSource`."""
 
-    interface = None
+    interface: Interface | None = None
     catches_up = False
 
     def __init__(self, node: Node, listener: Listener, settings: TrainerNodeSettings) -> None:

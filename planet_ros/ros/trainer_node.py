@@ -1,10 +1,10 @@
 """The node ``trainer``: steps in, bundles out.
 
 The steps are those of a simulation (`StepTopic`) or, with the setting ``interface``, of a robot's
-own topics (`RobotSteps`). While there is no model, actions are random. Then the controller acts, and
-the trainer fits the model between two episodes (or every so many steps), exports it, announces it
-on ``model``, waits until the controller says on ``model_in_use`` that it has taken over, and lets
-a waiting simulation go on. `planet_ros.training.session.Session` does the work.
+own topics (`RobotSteps`). While there is no model, actions are random. Then the controller acts,
+and the trainer fits the model between two episodes (or every so many steps), exports it, announces
+it on ``model``, waits until the controller says on ``model_in_use`` that it has taken over, and
+lets a waiting simulation go on. `planet_ros.training.session.Session` does the work.
 """
 
 from __future__ import annotations
@@ -60,8 +60,11 @@ class TrainerNode(Node):
         self._settings = settings.training
         self._progress = Progress(settings.training.steps, "steps", write=self.get_logger().info)
         listener = Listener(self)
-        kind = RobotSteps if settings.interface else StepTopic
-        self._source: StepSource = kind(self, listener, settings)
+        self._source: StepSource = (
+            RobotSteps(self, listener, settings)
+            if settings.interface
+            else StepTopic(self, listener, settings)
+        )
         self._session = Session(
             settings,
             self._source.signature,
