@@ -289,6 +289,25 @@ class TrainingSettings(CollectionSettings, ExplorationSettings):
         description="Trainer node: how long to wait for the controller to take over a new "
         "bundle before the simulation goes on without it.",
     )
+    pause_service: str = Field(
+        "gym_bridge/pause",
+        max_length=255,
+        pattern=r"^([A-Za-z_~/][A-Za-z0-9_/]*)?$",
+        description="Trainer node: service that lets a waiting simulation go on; empty: nobody "
+        "waits, as on a robot.",
+    )
+    collect: Literal["plan", "random", "listen"] = Field(
+        "plan",
+        description="Trainer node: who acts. plan: random commands while there is no model, then "
+        "the controller. random: random commands all the time. listen: the trainer sends no "
+        "command, ever, and learns from whoever drives.",
+    )
+    lock_step: bool = Field(
+        False,
+        description="Trainer node with an interface: a simulation waits for a command after each "
+        "step, and stamps say which messages belong together. false: a robot, a step every "
+        "period.",
+    )
 
     @model_validator(mode="after")
     def _steps_fit(self) -> TrainingSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -117,3 +118,62 @@ def exploring(policy: Successor, signature: Signature, *, noise: float, seed: in
     if noise == 0:
         return policy
     return ExploringPolicy(policy, signature, noise=noise, seed=seed)
+
+
+class RandomCommands:
+    """Commands for a robot: random ones, and those on the way to rest.
+
+    None is out of the range, and none changes faster than is allowed: neither from one to the next,
+    nor from what was in force before the first.
+
+    Attributes:
+        last: (A,) the newest command; None before the first.
+    """
+
+    def __init__(
+        self,
+        low: NDArray[np.floating],
+        high: NDArray[np.floating],
+        max_rate: NDArray[np.floating],
+        draw: Callable[[int, int], Array],
+        *,
+        first: int = 0,
+    ) -> None:
+        """Command nothing yet.
+
+        Args:
+            low: (A,) least.
+            high: (A,) greatest.
+            max_rate: (A,) largest change per second, infinite where there is none.
+            draw: The random action (A,) of an episode and a step, as `RandomPolicy.action`.
+            first: Number of the first command, so that a run that goes on draws others.
+        """
+        self._low, self._high = np.asarray(low, np.float64), np.asarray(high, np.float64)
+        self._max_rate = np.asarray(max_rate, np.float64)
+        self._draw = draw
+        self._count = first
+        self.last: NDArray[np.float64] | None = None
+
+    def begin(self, at: NDArray[np.floating]) -> None:
+        """Take (A,) what is in force, from where the first command leads on."""
+        self.last = np.clip(np.asarray(at, np.float64), self._low, self._high)
+
+    def end(self) -> None:
+        """Forget it: others command now."""
+        self.last = None
+
+    def explore(self, seconds: float) -> NDArray[np.float64]:
+        """The next random command (A,), `seconds` after the last."""
+        target = self._draw(*divmod(self._count, _NOISE_STEPS))
+        self._count += 1
+        return self.towards(target, seconds)
+
+    def towards(self, target: NDArray[np.floating], seconds: float) -> NDArray[np.float64]:
+        """The command (A,) that leads to another one, as far as `seconds` allow."""
+        assert self.last is not None  # it has begun
+        most = np.full(len(self._max_rate), np.inf)
+        bounded = np.isfinite(self._max_rate)  # infinity times no time at all would be no number
+        most[bounded] = self._max_rate[bounded] * max(0.0, seconds)
+        change = np.clip(np.asarray(target, np.float64) - self.last, -most, most)
+        self.last = np.clip(self.last + change, self._low, self._high)
+        return self.last

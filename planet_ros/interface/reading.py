@@ -65,6 +65,7 @@ class PartReader:
         name: Of the part.
         signature_part: What they give.
         sizes: Numbers k of each field, by its name, as they are measured.
+        encoded_sizes: Numbers n of each field, by its name, as the model sees them.
         names: Of all that is measured, fields and single numbers.
     """
 
@@ -93,6 +94,7 @@ class PartReader:
         gap_s = (stale_s or LONGEST_GAP_S) if longest_gap_s is None else longest_gap_s
         self._longest_gap_ns = round(gap_s * 1e9)
         self.sizes = {field.label: field.measured_size for field in self._fields}
+        self.encoded_sizes = {field.label: field.encoded_size for field in self._fields}
         self.names = tuple(name for field in self._fields for name in field.names)
         self._rates = [field for field in self._fields if field.is_rate]
         if image is not None:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planet_ros.data.episode import Step
+from planet_ros.data.signature import Parts
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,25 @@ class StepMaker:
         counters: What happened so far.
     """
 
-    def __init__(self, give: Callable[[Step], None], *, delay: int = 0, longest: int = 0) -> None:
+    def __init__(
+        self,
+        give: Callable[[Step], None],
+        *,
+        delay: int = 0,
+        longest: int = 0,
+        reward: Callable[[Parts, NDArray[np.float32], Parts], float] | None = None,
+    ) -> None:
         """Begin with nothing.
 
         Args:
             give: Takes each step, in order.
             delay: Periods until a command acts, beyond the one that it is sent in.
             longest: Steps after which an episode is cut; 0: never.
+            reward: That of an observation, the action that acted, and the observation after it;
+                None: the ticks bear it.
         """
         self._give = give
+        self._reward = reward
         self._longest = longest
         self._sent: deque[NDArray[np.float32]] = deque(maxlen=delay + 1)
         self._last: Tick | None = None
@@ -92,12 +103,15 @@ class StepMaker:
         self._sent.append(command)
         if len(self._sent) < (self._sent.maxlen or 0):
             return  # what acted here was sent before anyone listened
-        if tick.reward is None:
+        reward = tick.reward
+        if self._reward is not None:
+            reward = self._reward(last.observation, self._sent[0], tick.observation)
+        if reward is None:
             self._cut("no reward was heard")
             return
         if self._index < 0:
             self._step(last, np.zeros_like(command), 0.0, environment_steps=0)
-        self._step(tick, self._sent[0], tick.reward)
+        self._step(tick, self._sent[0], reward)
 
     def cut(self, reason: str) -> None:
         """End the episode: the next tick does not follow from the last one."""

@@ -31,6 +31,7 @@ from planet_ros.interface.conditions import parse_condition
 from planet_ros.interface.document import Interface
 from planet_ros.interface.paths import parse_path
 from planet_ros.interface.reading import PartReader, Reading
+from planet_ros.interface.rewards import step_reward
 from planet_ros.interface.signature import signature_of
 from planet_ros.interface.stepping import StepCounters, StepMaker, Tick
 from planet_ros.interface.writing import ActionWriter
@@ -88,7 +89,8 @@ class Timeline:
             stale_s: Age from which a part is stale where the document does not say.
 
         Raises:
-            UserError: The document does not fit the types of the messages.
+            UserError: The document does not fit the types of the messages, or its reward is a
+                function.
         """
         self.signature: Signature = signature_of(interface, make)
         self.dropped: Counter[str] = Counter()
@@ -119,7 +121,10 @@ class Timeline:
                 self.topics[one.topic] = one.type
         self._steps: list[Step] = []
         self._maker = StepMaker(
-            self._steps.append, delay=interface.delay_periods, longest=interface.end.after_steps
+            self._steps.append,
+            delay=interface.delay_periods,
+            longest=interface.end.after_steps,
+            reward=step_reward(interface, make),
         )
         self._held: dict[str, _Held] = {}
         self._waiting: deque[_Waiting] = deque()
@@ -201,6 +206,26 @@ class Timeline:
         """End the episode: what comes next does not follow from what came last."""
         self._maker.cut(reason)
         self._waiting.clear()
+
+    @property
+    def asked_ns(self) -> int | None:
+        """Lock-step: the stamp that all parts bear now, which a command is to answer, if any."""
+        if not self._waiting or any(name not in self._held for name in self._limit_ns):
+            return None
+        stamp_ns = self._waiting[-1].tick.stamp_ns
+        stamps = {self._held[name].reading.stamp_ns for name in self._limit_ns}
+        return stamp_ns if stamps == {stamp_ns} else None
+
+    def commanded(self, now_ns: int) -> NDArray[np.float32] | None:
+        """The command (A,) in force now, whoever sent it; None where it is not known."""
+        return self._commands.newest(now_ns)
+
+    def measured(self, name: str) -> NDArray[np.float64] | None:
+        """The newest numbers (k,) of an observed field, before its encoding; None before any."""
+        for held in self._held.values():
+            if name in held.reading.measured:
+                return held.reading.measured[name]
+        return None
 
     def lacking(self, now_ns: int) -> list[str]:
         """Parts that are stale or have never arrived, and the goal if there is none."""
@@ -364,6 +389,11 @@ class _Commands:
             return None
         _, values, expire_ns = self._states[0]
         return self._within(values) if (at_ns < expire_ns).all() else None
+
+    def newest(self, now_ns: int) -> NDArray[np.float32] | None:
+        """What acts now, without forgetting what acted before."""
+        known = self._known.all() and (now_ns < self._expire_ns).all()
+        return self._within(self._values) if known else None
 
     def answer(self, stamp_ns: int) -> NDArray[np.float32] | None:
         """The answer to a tick of lock-step; None where it has not come."""

@@ -7,6 +7,7 @@ lengths at the beginning are read, and nothing else.
 ```
 Float64MultiArray   0 1 0 0 │ parts │ …                                   parts: uint32
 Image               0 1 0 0 │ s, ns │ length │ frame_id … │ h, w │ length │ encoding … │ …
+CompressedImage     0 1 0 0 │ s, ns │ length │ frame_id … │ length │ format … │ …
 ```
 
 What else a robot's topics carry is small: joints, poses, twists, a scan. One bound serves all these
@@ -18,6 +19,7 @@ from __future__ import annotations
 from planet_ros.data.signature import MAX_NUMBERS
 from planet_ros.errors import UserError
 from planet_ros.messages.announcements import MAX_CHARACTERS
+from planet_ros.messages.compressed import COMPRESSED_TYPE, MAX_BYTES
 from planet_ros.messages.fields import MAX_LABEL, MAX_LENGTH
 from planet_ros.messages.images import IMAGE_TYPE
 from planet_ros.messages.steps import MAX_PARTS
@@ -57,6 +59,9 @@ def check_bytes(type_name: str, data: bytes, numbers: int | None = None) -> None
     elif type_name == IMAGE_TYPE:
         at = _after_text(data, _HEAD + 8, "frame_id")
         _after_text(data, at + 8, "encoding")
+    elif type_name == COMPRESSED_TYPE:
+        at = _after_text(data, _HEAD + 8, "frame_id")
+        _after_text(data, at, "format")
 
 
 def _limit(type_name: str, numbers: int | None) -> int:
@@ -66,6 +71,8 @@ def _limit(type_name: str, numbers: int | None) -> int:
         return 8 * (MAX_LENGTH if numbers is None else numbers) + MAX_PARTS * _LABEL_BYTES
     if type_name == IMAGE_TYPE:
         return _PIXEL_BYTES * MAX_NUMBERS + 2 * _LABEL_BYTES
+    if type_name == COMPRESSED_TYPE:
+        return MAX_BYTES + 2 * _LABEL_BYTES
     return OTHER_BYTES
 
 

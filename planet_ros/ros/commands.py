@@ -16,7 +16,7 @@ from planet_ros.interface.document import Interface
 from planet_ros.interface.writing import ActionWriter
 from planet_ros.messages.vectors import VECTOR_TYPE
 from planet_ros.ros.subscriptions import subscribe
-from planet_ros.ros.topics import QOS
+from planet_ros.ros.topics import NEWEST_QOS
 from planet_ros.ros.types import make, message_class
 
 ACKNOWLEDGEMENT_LIMIT_S = 0.5
@@ -49,7 +49,9 @@ class CommandPublisher:
         self._lock_step = lock_step
         self.writer = ActionWriter(interface.action, make)
         self._publishers = {
-            part.topic: node.create_publisher(message_class(part.type), part.topic, QOS[part.qos])
+            part.topic: node.create_publisher(
+                message_class(part.type), part.topic, NEWEST_QOS[part.qos]
+            )
             for part in interface.action
         }
         self._heard: dict[int, float] = {}
@@ -59,7 +61,7 @@ class CommandPublisher:
                 node,
                 part.type,
                 part.topic,
-                QOS["sensor_data"],
+                NEWEST_QOS["sensor_data"],
                 take=lambda message, topic=part.topic: self._hear(topic, message),  # type: ignore[misc]
                 drop=lambda reason: None,
             )

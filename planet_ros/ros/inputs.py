@@ -15,12 +15,12 @@ from planet_ros.control.events import Observation
 from planet_ros.data.signature import VECTOR_PART, Signature
 from planet_ros.errors import UserError
 from planet_ros.interface.defaults import is_own
-from planet_ros.interface.document import Goal, Interface, ObservedPart
+from planet_ros.interface.document import Goal, Interface, ObservedPart, Qos
 from planet_ros.interface.reading import PartReader
 from planet_ros.messages.fields import shortened
 from planet_ros.messages.vectors import VECTOR_TYPE, Label, read_label
 from planet_ros.ros.subscriptions import Source, subscribe
-from planet_ros.ros.topics import QOS
+from planet_ros.ros.topics import NEWEST_QOS
 from planet_ros.ros.types import make
 
 WARNING_PERIOD_S = 2.0
@@ -166,7 +166,7 @@ class Inputs:
         self,
         topic: str,
         type_name: str,
-        qos: str,
+        qos: Qos,
         *,
         what: str,
         take: Callable[[Any], None],
@@ -190,7 +190,7 @@ class Inputs:
             self._node,
             type_name,
             topic,
-            QOS[qos],
+            NEWEST_QOS[qos],
             take=taken,
             drop=dropped,
             wanted=lambda: self._assembly is not None,

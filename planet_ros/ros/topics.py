@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.validate_topic_name import validate_topic_name
 
 from planet_ros.data.signature import VECTOR_PART, Signature
 from planet_ros.errors import UserError
+from planet_ros.interface.document import Qos
 
 OBSERVATION_TOPIC = VECTOR_PART
 COMMAND_TOPIC = "commands"
@@ -61,9 +64,25 @@ LATCHED = QoSProfile(
 )
 """For what a late joiner must know."""
 
+EACH = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.BEST_EFFORT
+)
+"""For a robot's state, of which a learner wants all: works with any publisher."""
 
-QOS = {"sensor_data": NEWEST, "reliable": NEWEST_RELIABLE, "latched": LATCHED}
-"""By the names that an interface has for them."""
+EACH_RELIABLE = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE
+)
+"""For a robot's commands, whoever sends them."""
+
+QOS = MappingProxyType[Qos, QoSProfile](
+    {"sensor_data": EACH, "reliable": EACH_RELIABLE, "latched": LATCHED}
+)
+"""By what a robot's interface calls them, for who learns from all."""
+
+NEWEST_QOS = MappingProxyType[Qos, QoSProfile](
+    {"sensor_data": NEWEST, "reliable": NEWEST_RELIABLE, "latched": LATCHED}
+)
+"""Likewise, for who acts on the newest alone."""
 
 
 def check_topics(signature: Signature) -> None:

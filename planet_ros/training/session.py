@@ -65,6 +65,8 @@ class Session:
         check_memory(settings, signature)
         self.settings = settings
         training = settings.training
+        # A robot's episodes end where something was missed; for a simulation that is no end.
+        self._fits_at_cuts = interface is not None and training.update_every_steps == 0
         period_s = training.command_period_s or signature.period_s
         self._signature = replace(signature, period_s=period_s)
         self._say = say
@@ -113,7 +115,7 @@ class Session:
         self._random_policy = RandomPolicy(
             self._signature, seed=settings.seed, beta=training.random_noise_beta
         )
-        self._random_episode = self.random
+        self._random_episode = self._unplanned
         if saved is None:
             self._commit()
 
@@ -126,6 +128,12 @@ class Session:
     def random(self) -> bool:
         """Whether there is no model yet, so that actions are random."""
         return self.learner.fits == 0
+
+    @property
+    def explores(self) -> bool:
+        """Whether actions are random, those that are sent just now."""
+        collect = self.settings.training.collect
+        return not self.finished and (collect == "random" or (collect == "plan" and self.random))
 
     @property
     def finished(self) -> bool:
@@ -161,11 +169,12 @@ class Session:
         if episode is not None:
             self._keep(episode)
         if step.index == 0:
-            self._random_episode = self.random
+            self._random_episode = self._unplanned
         if self.finished:
             self._keep_cut()
         pauses = training.pauses_at(self.steps, step.environment_steps, step.last) or self.finished
-        return self._fits_or_commits(step.index > 0 and pauses, kept=episode is not None)
+        cut = self._fits_at_cuts and episode is not None
+        return self._fits_or_commits((step.index > 0 and pauses) or cut, kept=episode is not None)
 
     def lose(self, step: Step) -> bool:
         """Cut the episode before a step whose images never arrived.
@@ -175,11 +184,16 @@ class Session:
         """
         kept = self._keep_cut()
         if step.index == 0:
-            self._random_episode = self.random
+            self._random_episode = self._unplanned
         # The step counts for nothing, but an episode that ends with it does end.
         return self._fits_or_commits(
             self.settings.training.pauses_at(self.steps, 0, step.last), kept=kept
         )
+
+    @property
+    def _unplanned(self) -> bool:
+        """Whether what is done says nothing about what the model is worth."""
+        return self.random or self.settings.training.collect != "plan"
 
     def _fits_or_commits(self, pauses: bool, *, kept: bool) -> bool:
         """Whether a fit is due; if not, an episode that was kept is made durable now and then."""
@@ -312,9 +326,10 @@ class Session:
                 "truncated": episode.truncated,
             }
         )
+        told = random and self.settings.training.collect != "listen"
         self._say(
             f"episode {self.learner.episodes}: return {episode.total_reward:.1f} in "
-            f"{episode.environment_steps} steps{' (random actions)' if random else ''}"
+            f"{episode.environment_steps} steps{' (random actions)' if told else ''}"
         )
 
     def _record_fit(self, result: FitResult, seconds: float) -> None:

@@ -1112,19 +1112,19 @@ def test_safe_command_is_held_as_it_was_measured_or_reached_in_a_while() -> None
     measured = {"elbow": np.array([0.7])}
     spell = SafeSpell(safe, 10.0, float32([2, 0, 0]), measured.get)
     measured["elbow"] = np.array([9.0])  # it has sunk since
-    np.testing.assert_allclose(spell.command(10.0), [2, 0.7, 1])
-    np.testing.assert_allclose(spell.command(10.25), [1, 0.7, 1])
-    np.testing.assert_allclose(spell.command(11.0), [0, 0.7, 1])
+    assert spell.command(10.0) == pytest.approx([2, 0.7, 1])
+    assert spell.command(10.25) == pytest.approx([1, 0.7, 1])
+    assert spell.command(11.0) == pytest.approx([0, 0.7, 1])
     unseen = SafeSpell(safe, 10.0, float32([2, -1, 0]), lambda field: None)
-    np.testing.assert_allclose(unseen.command(11.0), [0, -1, 1])  # what it was sent to last
+    assert unseen.command(11.0) == pytest.approx([0, -1, 1])  # what it was sent to last
     assert SafeSpell(safe, 10.0, None, lambda field: None).command(10.0) is None
 
 
 def test_commands_are_near_enough_to_the_one_before() -> None:
     limits = Limits(float32([-1, -1]), float32([1, 1]), float32([0.1, np.inf]))
-    np.testing.assert_allclose(limits.apply(float32([1, 1])), [1, 1])
-    np.testing.assert_allclose(limits.apply(float32([1, 5]), float32([0.5, -1])), [0.6, 1])
-    np.testing.assert_allclose(limits.apply(float32([-9, 0]), float32([-0.95, -1])), [-1, 0])
+    assert limits.apply(float32([1, 1])) == pytest.approx([1, 1])
+    assert limits.apply(float32([1, 5]), float32([0.5, -1])) == pytest.approx([0.6, 1])
+    assert limits.apply(float32([-9, 0]), float32([-0.95, -1])) == pytest.approx([-1, 0])
 
 
 # ── the end ──────────────────────────────────────────────────────────────────────────────────

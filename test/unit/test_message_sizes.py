@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,22 @@ from hypothesis import strategies as st
 pytest.importorskip("rclpy")
 
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import Image, JointState, LaserScan
+from sensor_msgs.msg import CompressedImage, Image, JointState, LaserScan
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension, String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from planet_ros.errors import UserError
+from planet_ros.interface.document import ObservedPart
+from planet_ros.interface.reading import PartReader
 from planet_ros.messages.announcements import MAX_CHARACTERS, Announcement
-from planet_ros.messages.fields import MAX_LABEL, MAX_LENGTH
+from planet_ros.messages.compressed import COMPRESSED_TYPE, read_compressed
+from planet_ros.messages.fields import MAX_LABEL, MAX_LENGTH, header_stamp_ns
 from planet_ros.messages.images import IMAGE_TYPE, image_stamp_ns, read_image
-from planet_ros.messages.sizes import TEXT_TYPE, check_bytes
+from planet_ros.messages.sizes import OTHER_BYTES, TEXT_TYPE, check_bytes
 from planet_ros.messages.steps import MAX_PARTS, read_step
 from planet_ros.messages.vectors import VECTOR_TYPE, read_label, read_vector
 from planet_ros.ros.subscriptions import decoded
+from planet_ros.ros.types import make
 
 
 def layout(parts: int, label: str = "x", numbers: int = 0) -> Float64MultiArray:
@@ -41,6 +46,21 @@ def image(frame_id: str = "eye", encoding: str = "mono8", size: int = 12) -> Ima
 
 JOINT_TYPE, SCAN_TYPE = "sensor_msgs/msg/JointState", "sensor_msgs/msg/LaserScan"
 TRAJECTORY_TYPE = "trajectory_msgs/msg/JointTrajectory"
+
+
+def compressed(frame_id: str = "eye", form: str = "png", size: int = 12) -> CompressedImage:
+    message = CompressedImage(format=form)
+    message.header.frame_id = frame_id
+    message.data = array("B", bytes(size))
+    return message
+
+
+def joints(count: int, name: str = "hinge") -> JointState:
+    return JointState(name=[name] * count, position=[0.0] * count, velocity=[0.0] * count)
+
+
+JOINT_PART = {"name": "joint", "topic": "t", "type": JOINT_TYPE, "fields": ["position[hinge]"]}
+JOINT_READER = PartReader(ObservedPart.model_validate(JOINT_PART), make)
 
 LARGEST: list[tuple[str, Any, int | None]] = [
     (TEXT_TYPE, String(data="€" * MAX_CHARACTERS), None),
@@ -78,6 +98,14 @@ TOO_LARGE: list[tuple[str, Any, int | None, str]] = [
         (IMAGE_TYPE, image("x" * pad, "x" * 10**6), None, "encoding: found 1000001 bytes")
         for pad in range(4)
     ),
+    (COMPRESSED_TYPE, compressed(size=2**26), None, "found a message of 671"),
+    (COMPRESSED_TYPE, compressed("x" * 10**6), None, "frame_id: found 1000001 bytes"),
+    *(
+        (COMPRESSED_TYPE, compressed("x" * pad, "x" * 10**6), None, "format: found 1000001 bytes")
+        for pad in range(4)
+    ),
+    (JOINT_TYPE, joints(1, "x" * OTHER_BYTES), None, "found a message of 65"),
+    (JOINT_TYPE, joints(10**5, ""), None, "found a message of 2400"),
 ]
 
 
@@ -118,7 +146,8 @@ def read(kind: str, message: Any) -> None:
         TEXT_TYPE: [lambda one: Announcement.read(one.data)],
         VECTOR_TYPE: [read_vector, read_label, read_step],
         IMAGE_TYPE: [read_image, image_stamp_ns],
-        JOINT_TYPE: [image_stamp_ns],
+        COMPRESSED_TYPE: [read_compressed, header_stamp_ns],
+        JOINT_TYPE: [header_stamp_ns, lambda one: JOINT_READER.read(one, 1)],
         TRAJECTORY_TYPE: [image_stamp_ns],
     }
     for reader in readers[kind]:

@@ -51,6 +51,7 @@ def test_each_node_reads_the_sections_that_it_needs() -> None:
     assert names_in(ControllerNodeSettings) == {
         "seed",
         "model",
+        "interface",
         "training.exploration_noise",
         *(name for name in names_in(Settings) if name.startswith("controller.")),
     }

@@ -1,0 +1,265 @@
+"""The trainer learns from a robot's own topics: no environment, no topic of steps."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from nodes import NodeProcess, Ros
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray, String
+
+from planet_ros.bundle.runtime import load_bundle
+from planet_ros.data import EpisodeStore
+from planet_ros.interface.document import Interface
+from planet_ros.interface.files import interface_text
+from planet_ros.messages.vectors import read_label, vector_message
+from planet_ros.ros.topics import LATCHED
+from planet_ros.ros.types import make
+from planet_ros.training.run import RunFolder
+
+pytestmark = pytest.mark.ros
+
+STATES, COMMANDS = "joint_states", "effort/commands"
+PERIOD_S = 0.02
+LIMIT, MAX_RATE = 2.0, 20.0
+DOCUMENT: dict[str, Any] = {
+    "period_s": PERIOD_S,
+    "observation": [
+        {
+            "name": "joint",
+            "topic": STATES,
+            "type": "sensor_msgs/msg/JointState",
+            "fields": [
+                {"path": "position[hinge]", "encoding": "angle"},
+                {"path": "velocity[hinge]"},
+            ],
+        }
+    ],
+    "action": [
+        {
+            "topic": COMMANDS,
+            "type": "std_msgs/msg/Float64MultiArray",
+            "fields": [{"path": "data[0]", "low": -LIMIT, "high": LIMIT, "max_rate": MAX_RATE}],
+        }
+    ],
+    "reward": {
+        "kind": "quadratic",
+        "observation": [{"field": "velocity[hinge]", "weight": 1.0, "setpoint": 1.0}],
+    },
+}
+LEARNING: dict[str, Any] = {
+    "world_model.members": 2,
+    "world_model.hidden_sizes": [16],
+    "world_model.predict_continue": False,
+    "training.steps": 250,
+    "training.random_steps": 100,
+    "training.updates": 20,
+    "training.update_every_steps": 100,
+    "training.random_noise_beta": 1.0,
+    "planner.horizon": 4,
+    "planner.candidates": 16,
+    "planner.elites": 4,
+    "planner.iterations": 2,
+}
+
+
+class Robot:
+    """A hinge with a torque, and another joint; it lives while the test spins."""
+
+    def __init__(self, ros: Ros, *, lock_step: bool = False, joint: str = "hinge") -> None:
+        self.commands: list[Float64MultiArray] = []
+        self._ros, self._lock_step = ros, lock_step
+        self._names = ["other", joint]
+        self._torque, self._position, self._velocity, self.ticks = 0.0, 0.0, 0.0, 1
+        node = ros.observer
+        self.states = node.create_publisher(JointState, STATES, qos_profile_sensor_data)
+        node.create_subscription(Float64MultiArray, COMMANDS, self._on_command, 10)
+        node.create_timer(0.3 if lock_step else PERIOD_S / 2, self._tell if lock_step else self._go)
+
+    def _on_command(self, message: Float64MultiArray) -> None:
+        self.commands.append(message)
+        self._torque = message.data[0]
+        if self._lock_step and read_label(message).stamp_ns == self._stamp_ns:
+            self.ticks += 1
+            self._go()
+
+    @property
+    def _stamp_ns(self) -> int:
+        return self.ticks * round(PERIOD_S * 1e9)
+
+    def _go(self) -> None:
+        self._velocity += PERIOD_S * (5 * self._torque - self._velocity)
+        self._position += PERIOD_S * self._velocity
+        self._tell()
+
+    def _tell(self) -> None:
+        message = JointState(
+            name=self._names, position=[9.0, self._position], velocity=[0.0, self._velocity]
+        )
+        now_ns = self._ros.observer.get_clock().now().nanoseconds
+        stamp_ns = self._stamp_ns if self._lock_step else now_ns
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
+        self.states.publish(message)
+
+    @property
+    def values(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """(N,) what was commanded."""
+        return np.array([message.data[0] for message in self.commands])
+
+
+def start(ros: Ros, folder: Path, collect: str, **overrides: Any) -> NodeProcess:
+    path = folder / "robot.yaml"
+    path.write_text(interface_text(Interface.model_validate(DOCUMENT)), encoding="utf-8")
+    settings = {
+        **LEARNING,
+        "interface": str(path),
+        "training.collect": collect,
+        "training.output": str(folder / "run"),
+    }
+    return ros.start("trainer", {**settings, **overrides})
+
+
+def announced(ros: Ros) -> list[String]:
+    return ros.collect(String, "model", LATCHED)
+
+
+def learned(ros: Ros, trainer: NodeProcess, folder: Path, models: list[String]) -> RunFolder:
+    ros.until(lambda: trainer.poll() is not None, timeout_s=150)
+    assert trainer.poll() == 0, trainer.output
+    run = RunFolder(folder / "run")
+    bundle = load_bundle(run.bundle)
+    manifest = bundle.manifest
+    assert manifest.interface == Interface.model_validate(DOCUMENT)
+    assert manifest.requires == ("interface",) or manifest.requires == ["interface"]
+    assert manifest.environment is None
+    assert manifest.environment_steps == 250
+    assert len(models) >= 2
+    assert json.loads(models[-1].data)["path"] == str(run.bundle.resolve())
+    return run
+
+
+def check_rewards(run: RunFolder) -> None:
+    """Each is that of the observation before, and of the dynamics that are the robot's."""
+    for episode in EpisodeStore(run.episodes).episodes:
+        velocity = episode.observation["joint"][:-1, 2].astype(float)
+        np.testing.assert_allclose(episode.reward, -((velocity - 1) ** 2), rtol=1e-5, atol=1e-6)
+
+
+def test_it_listens_to_whoever_drives_and_never_commands(ros: Ros, tmp_path: Path) -> None:
+    robot, models = Robot(ros), announced(ros)
+    driver = ros.observer.create_publisher(Float64MultiArray, COMMANDS, 10)
+    sent: list[float] = []
+
+    def drive() -> None:
+        sent.append(float(np.sin(0.1 * len(sent))))
+        driver.publish(Float64MultiArray(data=sent[-1:]))
+
+    ros.observer.create_timer(PERIOD_S, drive)
+    trainer = start(ros, tmp_path, "listen")
+    ros.until(lambda: "fit 1" in trainer.output, timeout_s=150)
+    publishers = ros.observer.get_publishers_info_by_topic(f"/{COMMANDS}")
+    assert {info.node_name for info in publishers} == {ros.observer.get_name()}
+    run = learned(ros, trainer, tmp_path, models)
+    assert set(robot.values) <= set(sent)
+    assert "random actions" not in trainer.output
+    check_rewards(run)
+    actions = np.concatenate([one.action[:, 0] for one in EpisodeStore(run.episodes).episodes])
+    assert np.isin(actions, np.array(sent, np.float32)).all()
+    assert actions.std() > 0.3
+
+
+def test_it_explores_within_limits_and_rates_and_comes_to_rest(ros: Ros, tmp_path: Path) -> None:
+    robot, models = Robot(ros), announced(ros)
+    run = learned(ros, start(ros, tmp_path, "random"), tmp_path, models)
+    check_rewards(run)
+    values = robot.values
+    assert len(values) > 250
+    assert values.std() > 0.3
+    assert np.abs(values).max() <= LIMIT
+    assert np.abs(np.diff(values, prepend=0.0)).max() <= MAX_RATE * PERIOD_S + 1e-9
+    assert values[-1] == 0.0
+
+
+def test_a_robot_that_falls_silent_is_brought_to_rest_and_ctrl_c_saves(
+    ros: Ros, tmp_path: Path
+) -> None:
+    robot = Robot(ros)
+    trainer = start(ros, tmp_path, "plan", **{"training.steps": 100_000})
+    ros.until(lambda: "fit 1" in trainer.output, timeout_s=150)
+    # Now there is a model, and nobody who plans with it.
+    ros.until(lambda: robot.values[-1] == 0.0)
+    count = len(robot.commands)
+    ros.spin(1.0)
+    assert len(robot.commands) == count
+    ros.until(lambda: f"no steps for 2 s: nothing new on '/{COMMANDS}' (1 publi" in trainer.output)
+    assert trainer.end(signal.SIGINT) == 0
+    assert "all is saved" in trainer.output
+    assert EpisodeStore(RunFolder(tmp_path / "run").episodes).steps >= 100
+
+
+def test_in_lock_step_each_state_is_answered_by_its_stamp(ros: Ros, tmp_path: Path) -> None:
+    robot, models = Robot(ros, lock_step=True), announced(ros)
+    trainer = start(ros, tmp_path, "random", **{"training.lock_step": True})
+    run = learned(ros, trainer, tmp_path, models)
+    check_rewards(run)
+    assert len(EpisodeStore(run.episodes).episodes) == 1  # nothing was missed
+    stamps = [read_label(message).stamp_ns or 0 for message in robot.commands]
+    assert (np.diff(stamps) >= 0).all()
+    assert robot.ticks > 250
+    answers = dict(zip(stamps, robot.values.tolist(), strict=True))
+    assert sorted(answers.values()) != sorted(set(answers.values())) or len(answers) >= 250
+    assert np.abs(np.diff(list(answers.values()), prepend=0.0)).max() <= MAX_RATE * PERIOD_S + 1e-9
+
+
+def test_what_cannot_be_learned_from_is_named_and_ends_nothing(ros: Ros, tmp_path: Path) -> None:
+    Robot(ros, joint="elbow")
+    strings = ros.observer.create_publisher(String, COMMANDS, 10)
+    trainer = start(ros, tmp_path, "listen")
+    ros.until(
+        lambda: "dropped a message on 'joint_states': joint: position[hinge]" in trainer.output
+    )
+    ros.until(lambda: "found no 'hinge'" in trainer.output or "hinge" in trainer.output)
+    said = f"nothing new on '/{COMMANDS}' (1 publishers, and one of another type, std_msgs/msg/Str"
+    ros.until(lambda: said in trainer.output, timeout_s=90)
+    ros.until(lambda: "messages on '/joint_states' (1 publishers) were dropped" in trainer.output)
+    ros.observer.destroy_publisher(strings)
+
+    damaged = ros.observer.create_publisher(Float64MultiArray, COMMANDS, 10)
+    ros.connect(damaged, "trainer")
+    before = trainer.output.count("dropped a message on 'effort/commands'")
+    for data in ([], [1.0, 2.0], [float("nan")], [1e308] * 100_000):
+        damaged.publish(Float64MultiArray(data=data))
+    damaged.publish(vector_message(make, "action", np.array([1.0]), 5))
+    damaged.publish(b"\x00\x01\x00\x00\xff\xff\xff\xff")
+    big = JointState(name=["hinge"] * 10_000, position=[0.0] * 10_000)
+    ros.observer.create_publisher(JointState, STATES, qos_profile_sensor_data).publish(big)
+    ros.until(lambda: "effort/commands " in trainer.output, timeout_s=60)  # the line of counts
+    assert before == 0 or trainer.output.count("dropped") > before
+    assert trainer.poll() is None
+    assert max(map(len, trainer.output.splitlines())) < 1000
+    assert trainer.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "overrides", "reason"),
+    [
+        ({"reward": {"kind": "step"}}, {}, "reward: found none, expected kind quadratic or topic"),
+        ({}, {"training.command_period_s": 0.1}, "training.command_period_s: found 0.1 beside"),
+        ({"reward": {"kind": "function", "function": "a:b"}}, {}, "found the function a:b"),
+    ],
+)
+def test_what_cannot_be_is_refused_at_the_start(
+    ros: Ros, tmp_path: Path, changes: dict[str, Any], overrides: dict[str, Any], reason: str
+) -> None:
+    path = tmp_path / "other.yaml"
+    path.write_text(interface_text(Interface.model_validate({**DOCUMENT, **changes})), "utf-8")
+    trainer = start(ros, tmp_path, "listen", **{"interface": str(path), **overrides})
+    ros.until(lambda: trainer.poll() is not None)
+    assert trainer.poll() == 2
+    assert reason in trainer.output

@@ -1,0 +1,44 @@
+"""Steps that wait while a model is fitted."""
+
+from __future__ import annotations
+
+from arrays import float32
+
+from planet_ros.data import EpisodeBuilder, Step
+from planet_ros.training.backlog import Backlog
+
+
+def step(index: int, numbers: int = 1) -> Step:
+    return Step(index, {"observation": float32([0.0] * numbers)}, float32([0]), 0.0, False, False)
+
+
+def test_steps_come_back_in_their_order() -> None:
+    backlog = Backlog(capacity_steps=10, capacity_bytes=1000)
+    backlog.add([step(0), step(1)])
+    backlog.add([step(2)])
+    assert len(backlog) == 3
+    assert [backlog.pop().index for _ in range(3)] == [0, 1, 2]
+    assert (len(backlog), backlog.missed) == (0, 0)
+
+
+def test_what_is_too_much_is_counted_and_joins_no_episode() -> None:
+    backlog = Backlog(capacity_steps=3, capacity_bytes=1000)
+    backlog.add([step(0), step(1), step(2), step(3)])
+    backlog.pop()
+    # It would seem to follow step 2, and may be of an episode that nobody saw the beginning of.
+    backlog.add([step(4), step(5), step(0), step(1)])
+    assert backlog.missed == 4
+    builder = EpisodeBuilder()
+    cuts = [builder.add(backlog.pop()) for _ in range(len(backlog))]
+    assert [None if cut is None else len(cut) for cut in cuts] == [None, None, 1]
+    assert len(builder) == 0
+
+
+def test_memory_is_bounded_too() -> None:
+    backlog = Backlog(capacity_steps=1000, capacity_bytes=10 * 4 * 101)
+    for _ in range(3):
+        backlog.add(step(index, numbers=100) for index in range(50))
+        assert len(backlog) == 10
+        while backlog:
+            backlog.pop()
+    assert backlog.missed == 3 * 40
