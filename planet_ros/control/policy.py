@@ -19,7 +19,7 @@ from planet_ros.bundle.runtime import Bundle, Rollouts
 from planet_ros.config import PlannerSettings
 from planet_ros.data import Parts, Signature
 from planet_ros.errors import UserError
-from planet_ros.planning import Plan, candidate_returns, make_planner
+from planet_ros.planning import Plan, PlanningError, candidate_returns, make_planner
 
 Array = NDArray[np.float32]
 
@@ -60,10 +60,10 @@ class BeliefModel(Protocol):
         """Belief (B,) before anything was seen."""
 
     def observe(self, belief: Array, action: Array, observation: Parts) -> Array:
-        """Belief (B,) after taking an action (A,) and then seeing something."""
+        """Belief (B,) after taking an action (A,) and then seeing something, without the goal."""
 
-    def imagine(self, belief: Array, actions: Array) -> Rollouts:
-        """What is expected of candidates (N, H, A)."""
+    def imagine(self, belief: Array, actions: Array, goal: Array | None) -> Rollouts:
+        """What is expected of candidates (N, H, A), for a goal (G,) where there is one."""
 
 
 class PlanningPolicy:
@@ -89,6 +89,7 @@ class PlanningPolicy:
         self.settings = settings
         self._model = model
         self._planner = make_planner(settings.own(), signature.low, signature.high, seed=seed)
+        self._goal: Array | None = None
         self.reset()
 
     @classmethod
@@ -126,9 +127,28 @@ class PlanningPolicy:
         self._last_action: Array = self.signature.middle
 
     def act(self, observation: Parts) -> Plan:
-        """Take in an observation, and plan."""
-        self._belief = self._model.observe(self._belief, self._last_action, observation)
+        """Take in an observation, and plan for the goal that it comes with.
+
+        Raises:
+            PlanningError: There is to be a goal, and none was given, or not of finite numbers, as
+                many as the signature says; or no candidate has a finite return. What was seen is
+                taken in all the same.
+        """
+        seen, goal = self.signature.split(observation)
+        self._belief = self._model.observe(self._belief, self._last_action, seen)
+        self._goal = self._checked(goal)
         return self._planner.plan(self._returns)
+
+    def _checked(self, goal: Array | None) -> Array | None:
+        part = self.signature.goal
+        if part is None:
+            return None
+        wanted = f"expected {part.shape[0]} numbers of the goal {part.name!r}"
+        if goal is None:
+            raise PlanningError(f"no goal has been received yet, {wanted}; publish one")
+        if goal.shape != part.shape or not np.isfinite(goal).all():
+            raise PlanningError(f"found the goal {np.array2string(goal, threshold=8)}, {wanted}")
+        return np.asarray(goal, dtype=np.float32)
 
     def took(self, action: Array) -> None:
         """Remember what the next observation comes after."""
@@ -150,7 +170,7 @@ class PlanningPolicy:
 
     def _returns(self, actions: Array) -> NDArray[Any]:
         return candidate_returns(
-            *self._model.imagine(self._belief, actions),
+            *self._model.imagine(self._belief, actions, self._goal),
             self.settings.discount,
             self.settings.disagreement_penalty,
         )

@@ -44,7 +44,7 @@ class Adding:
         self.actions.append(action.copy())
         return belief + action + observation["observation"] + observation["more"]
 
-    def imagine(self, belief: Array, actions: Array) -> Rollouts:
+    def imagine(self, belief: Array, actions: Array, goal: Array | None) -> Rollouts:
         distance = actions - np.tanh(belief)
         return Rollouts(-self.scale * np.square(distance).sum(axis=-1))
 
@@ -180,7 +180,7 @@ class TestPlanning:
         class Quarrelling(Adding):
             """Rewards large actions, and disagrees on them the more."""
 
-            def imagine(self, belief: Array, actions: Array) -> Rollouts:
+            def imagine(self, belief: Array, actions: Array, goal: Array | None) -> Rollouts:
                 size = actions.sum(axis=-1)
                 return Rollouts(size, disagreement=np.square(size - 1))
 
