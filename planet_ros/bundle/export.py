@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from planet_ros.bundle.graph_check import check_graph
 from planet_ros.bundle.manifest import GOAL, MANIFEST_FILE, Graph, Manifest
+from planet_ros.errors import UserError
 from planet_ros.files import folder_written_whole
 from planet_ros.models import WorldModel
 
@@ -181,18 +182,24 @@ def _trace(
         # The exporter that torch now prefers (dynamo=True) gives the same numbers but takes ten
         # seconds for a graph that this one traces in one; torch is pinned in setup.py.
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module,
-            tuple(inputs.values()),
-            buffer,  # type: ignore[arg-type]  # a file object will do, say its docs
-            dynamo=False,
-            opset_version=OPSET,
-            # Folding would melt weights into constants that `_replace_weights` cannot find.
-            do_constant_folding=False,
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_axes={name: dict.fromkeys(dims, "N") for name, dims in axes.items()},
-        )
+        try:
+            torch.onnx.export(
+                module,
+                tuple(inputs.values()),
+                buffer,  # type: ignore[arg-type]  # a file object will do, say its docs
+                dynamo=False,
+                opset_version=OPSET,
+                # Folding would melt weights into constants that `_replace_weights` cannot find.
+                do_constant_folding=False,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_axes={name: dict.fromkeys(dims, "N") for name, dims in axes.items()},
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise UserError(
+                f"the graph that gives {', '.join(outputs)} cannot be exported: {error}; a task's "
+                f"functions take operations that ONNX has in opset {OPSET}"
+            ) from error
     return onnx.load_from_string(buffer.getvalue())
 
 

@@ -139,7 +139,7 @@ class OnnxWorldModel:
     ) -> Rollouts:
         """What candidates `actions` (N, H, A) bring, for a goal (G,) where there is one."""
         inputs = {"belief": belief, "actions": actions}
-        if self._takes_goal:
+        if self._takes_goal and goal is not None:
             inputs[GOAL] = goal
         values = self._imagine.run(self._predicted, inputs, options)
         return Rollouts(**dict(zip(self._predicted, values, strict=True)))

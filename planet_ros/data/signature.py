@@ -251,7 +251,7 @@ class Signature:
         return {part.name: np.zeros(part.shape, part.dtype) for part in self.observation}
 
     def split(self, observation: Parts) -> tuple[Parts, NDArray[np.float32] | None]:
-        """The parts that are seen, and the goal (G,); None where there is none, or it is missing."""
+        """The parts that are seen, and the goal (G,); None where none is, or is given."""
         if self.goal is None:
             return observation, None
         seen = {part.name: observation[part.name] for part in self.seen}

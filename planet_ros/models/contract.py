@@ -168,6 +168,13 @@ class WorldModel(nn.Module, ABC):
             task.check(signature)
         self.signature, self.task = signature, task
 
+    def goals(self, episode: Episode) -> Tensor | None:
+        """The goal (T + 1, G) with each observation of an episode; None where there is none."""
+        if self.signature.goal is None:
+            return None
+        device = next(self.parameters()).device
+        return torch.from_numpy(episode.observation[self.signature.goal.name]).to(device)
+
     @property
     def learns_end(self) -> bool:
         """Whether the end of an episode is to be predicted; otherwise the task knows it."""

@@ -100,10 +100,11 @@ class QuadraticReward:
             _check_index(wanted.index, "plain", signature.actions, "the action")
             if wanted.goal is not None:
                 _check_index(wanted.goal, "plain", goals, "the goal")
-        for any_term in (*observation, *action):
-            if not (0 <= any_term.weight < math.inf and math.isfinite(any_term.setpoint)):
+        terms: list[ObservationTerm | ActionTerm] = [*observation, *action]
+        for given in terms:
+            if not (0 <= given.weight < math.inf and math.isfinite(given.setpoint)):
                 raise UserError(
-                    f"reward: found {any_term}, expected a weight of 0 or more and a set-point "
+                    f"reward: found {given}, expected a weight of 0 or more and a set-point "
                     "that are finite"
                 )
         return cls(tuple(observation), tuple(action))

@@ -21,6 +21,8 @@ from planet_ros.config import LearnerSettings
 from planet_ros.control.exploration import RandomPolicy
 from planet_ros.data import Episode, EpisodeBuilder, EpisodeStore, Signature, Step
 from planet_ros.environments import EnvironmentSpec
+from planet_ros.models import Task
+from planet_ros.models.relabel import judged
 from planet_ros.training.checkpoint import read_checkpoint
 from planet_ros.training.commit import Journal, unwritable
 from planet_ros.training.hints import hints
@@ -43,6 +45,7 @@ class Session:
         *,
         environment: EnvironmentSpec | None,
         say: Callable[[str], None],
+        task: Task | None = None,
     ) -> None:
         """Start a run, or continue the one in the output folder.
 
@@ -51,6 +54,7 @@ class Session:
             signature: Of the environment; its period gives way to ``training.command_period_s``.
             environment: Recorded in the bundle.
             say: Takes a line on what happened, for a person.
+            task: What is known and need not be learned; it judges steps in the environment's place.
 
         Raises:
             UserError: The output folder holds a run, or one that does not fit the settings, or
@@ -65,12 +69,12 @@ class Session:
         self._say = say
         self.run = RunFolder.start(training.output, resume=training.resume)
         try:
-            self._open(environment)
+            self._open(environment, task)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, environment: EnvironmentSpec | None) -> None:
+    def _open(self, environment: EnvironmentSpec | None, task: Task | None) -> None:
         settings, training = self.settings, self.settings.training
         saved = read_checkpoint(self.run.checkpoint) if self.run.has_checkpoint else None
         store = EpisodeStore(
@@ -80,7 +84,7 @@ class Session:
             next_number=0 if saved is None else saved.state.episodes,
         )
         self.learner = Learner(
-            settings, self._signature, self.run, environment=environment, store=store
+            settings, self._signature, self.run, environment=environment, store=store, task=task
         )
         if saved is not None:
             self.learner.restore(saved)
@@ -141,6 +145,7 @@ class Session:
         """
         self._signature.check(step.layout, "step")
         training = self.settings.training
+        step = self._judged(step)
         episode = self._builder.add(step)
         if episode is not None:
             self._keep(episode)
@@ -150,6 +155,13 @@ class Session:
             self._keep_cut()
         pauses = training.pauses_at(self.steps, step.environment_steps, step.last) or self.finished
         return self._fits_or_commits(step.index > 0 and pauses, kept=episode is not None)
+
+    def _judged(self, step: Step) -> Step:
+        """With the reward and the end that the task gives it, if there is one."""
+        task, before = self.learner.model.task, self._builder.newest
+        if task is None or before is None or step.index != before.index + 1:
+            return step  # what is no transition has no reward
+        return judged(before, step, task)
 
     def lose(self, step: Step) -> bool:
         """Cut the episode before a step whose images never arrived.
