@@ -460,7 +460,8 @@ def test_another_goal_is_another_reward_of_the_same_future(kind: str) -> None:
     after = case.imagine(belief, actions)
     assert not torch.allclose(after.rewards, before.rewards)
     assert case.model.task is not None
-    # The rewards are those of the observations that a dream shows, judged by the task.
+    # The rewards are those of the observations that a dream shows, judged by the task; of several
+    # members they are a mean, and the dream shows only theirs.
     for candidate in (0, 3):
         dream = case.model.dream(belief, actions[candidate], 0, case.goal)
         name = case.signature.parts("vector")[0].name
