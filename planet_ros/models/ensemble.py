@@ -173,9 +173,11 @@ class Ensemble(WorldModel):
         output = torch.cat(outputs, dim=1).reshape(self.members, horizon, -1, hidden.shape[-1])
         known, goes_on = None, None
         if self.task is not None:
+            # Joined and split, as the outputs are: to stack them costs an operation for each.
             before, after = (
-                torch.stack(each, dim=1) for each in (states[:-1], states[1:])
-            )  # (E, H, N, O)
+                torch.cat(each, dim=1).reshape(self.members, horizon, -1, size)
+                for each in (states[:-1], states[1:])
+            )
             known, goes_on = self.known(before, actions.transpose(0, 1), after, goal)
         reward = output[..., size] if known is None else known
         mean = reward.mean(dim=0)

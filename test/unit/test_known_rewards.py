@@ -46,7 +46,8 @@ def test_known_reward_is_as_good_as_a_learned_one(tmp_path: Path) -> None:
     for name, task_of in {"learned": None, "known": upright}.items():
         values = {
             "training.output": str(tmp_path / name),
-            "training.steps": 600,
+            "training.steps": 500,
+            "training.updates": 150,
             "training.evaluation_episodes": 0,
         }
         settings = load_settings(PRESET, values, schema=LearnerSettings)
@@ -132,7 +133,6 @@ def followed(
     return folder, said
 
 
-@pytest.mark.slow
 class TestGoals:
     def test_goals_never_seen_are_reached(self, followed: tuple[Path, list[str]]) -> None:
         policy = PlanningPolicy.of(load_bundle(followed[0] / "model"), seed=0)

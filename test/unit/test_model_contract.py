@@ -13,21 +13,14 @@ import numpy as np
 import pytest
 import torch
 from batches import floats, signature_of
+from tasks import ending, quadratic, reaching
 from torch import Tensor
 
 from planet_ros.bundle.export import BundleExporter
 from planet_ros.bundle.runtime import load_bundle
 from planet_ros.config import PlannerSettings, RssmSettings, WorldModelSettings
 from planet_ros.data import Episode, Replay, Signature, Statistics
-from planet_ros.models import (
-    ActionTerm,
-    Ensemble,
-    ObservationTerm,
-    QuadraticReward,
-    Rssm,
-    Task,
-    WorldModel,
-)
+from planet_ros.models import Ensemble, Rssm, Task, WorldModel
 from planet_ros.models.contract import Imagined, TorchBatch
 
 LOW, HIGH = floats([-2, 0]), floats([2, 10])
@@ -72,42 +65,6 @@ MODELS: dict[str, tuple[Make, dict[str, int], dict[str, tuple[int, int, int]]]] 
     "rssm with a quadratic task": (rssm(disagreement_samples=3), TWO, CAMERA),
     "rssm with a goal": (rssm(True, disagreement_samples=2), ONE, {}),
 }
-
-
-def quadratic(signature: Signature) -> Task:
-    """Of two plain numbers, an angle and an action, with constant set-points."""
-    return Task(
-        signature,
-        QuadraticReward.of(
-            signature,
-            [
-                ObservationTerm("joints", 1, 0.02, setpoint=3.0),
-                ObservationTerm("target", 0, 2.0, "angle", setpoint=0.7),
-                ObservationTerm("target", 2, 0.5, setpoint=-80.0),
-            ],
-            [ActionTerm(1, 0.3, setpoint=2.0)],
-        ),
-    )
-
-
-def reaching(signature: Signature) -> Task:
-    """Looks at all that there is, ends known too."""
-    name = signature.parts("vector")[0].name
-
-    def reward(before: Any, action: Tensor, after: Any, goal: Tensor | None) -> Tensor:
-        assert goal is not None
-        distance = (torch.cat([after[name], action], dim=-1) - goal).square().mean(dim=-1)
-        return -0.05 * distance - (after[name] - before[name]).abs().mean(dim=-1)
-
-    def terminated(after: Any, goal: Tensor | None) -> Tensor:
-        assert goal is not None
-        return after[name][..., 0] > goal[..., 0]
-
-    return Task(signature, reward, terminated)
-
-
-def ending(signature: Signature) -> Task:
-    return Task(signature, None, lambda after, goal: after["joints"][..., 0] > 5)
 
 
 TASKS: dict[str, tuple[Callable[[Signature], Task], int]] = {
