@@ -105,7 +105,8 @@ def followed(
     tmp_path_factory: pytest.TempPathFactory, tiny_settings: TinySettings
 ) -> tuple[Path, list[str]]:
     """A run with random actions alone, all for one goal; and what it said."""
-    folder, said = tmp_path_factory.mktemp("goal") / "run", []
+    folder = tmp_path_factory.mktemp("goal") / "run"
+    said: list[str] = []
     settings = tiny_settings(
         folder,
         {
