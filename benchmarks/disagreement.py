@@ -150,8 +150,8 @@ class WholeTrajectories(Rssm):
 
     trajectory_noise: Tensor
 
-    def imagine(self, belief: Tensor, actions: Tensor) -> Imagined:
-        """See `WorldModel.imagine`."""
+    def imagine(self, belief: Tensor, actions: Tensor, goal: Tensor | None = None) -> Imagined:
+        """See `WorldModel.imagine`; the reward is learned."""
         candidates, horizon = actions.shape[:2]
         features = belief.expand(len(self.trajectory_noise), candidates, -1)
         drive = self._drive(self._normalized_action(actions))

@@ -130,9 +130,9 @@ class Stopwatch:
         self.per_plan.append(0.0)
         return self._timed(self._model.observe, belief, action, observation)
 
-    def imagine(self, belief: Array, actions: Array) -> Rollouts:
+    def imagine(self, belief: Array, actions: Array, goal: Array | None) -> Rollouts:
         """Belongs to the plan that `observe` began."""
-        return self._timed(self._model.imagine, belief, actions)
+        return self._timed(self._model.imagine, belief, actions, goal)
 
     def _timed(self, call: Callable[..., Any], *inputs: Any) -> Any:
         began = time.perf_counter()

@@ -17,6 +17,7 @@ from planet_ros.config import LearnerSettings, settings_from
 from planet_ros.control.exploration import RandomPolicy
 from planet_ros.data import Signature, Statistics
 from planet_ros.environments import Environment
+from planet_ros.models import Task
 from planet_ros.models.contract import Dream, Imagined, TensorParts, TorchBatch, WorldModel
 from planet_ros.models.objective import masked_mean
 from planet_ros.models.parts import spread
@@ -86,7 +87,7 @@ class LinearQuadratic(WorldModel):
         """The newest observation (B,): it shows the whole state, so that nothing is remembered."""
         return self.joined_vectors(observation)
 
-    def imagine(self, belief: Tensor, actions: Tensor) -> Imagined:
+    def imagine(self, belief: Tensor, actions: Tensor, goal: Tensor | None = None) -> Imagined:
         """Rewards (N, H) of candidates (N, H, A), all candidates one step at a time."""
         # N is open: the tracer follows shape[0], where len(actions) would be a constant to it.
         observation, rewards = belief.expand(actions.shape[0], -1), []
@@ -95,7 +96,9 @@ class LinearQuadratic(WorldModel):
             rewards.append(reward)
         return Imagined(torch.stack(rewards, dim=1))
 
-    def dream(self, belief: Tensor, actions: Tensor, samples: int) -> Dream:
+    def dream(
+        self, belief: Tensor, actions: Tensor, samples: int, goal: Tensor | None = None
+    ) -> Dream:
         """The one trajectory that it holds possible."""
         observation, steps = belief, []
         for action in actions:
@@ -123,7 +126,9 @@ class LinearQuadratic(WorldModel):
         return loss, {name: value.detach() for name, value in {"loss": loss, **parts}.items()}
 
 
-def make_linear(settings: LearnerSettings, signature: Signature) -> LinearQuadratic:
+def make_linear(
+    settings: LearnerSettings, signature: Signature, task: Task | None
+) -> LinearQuadratic:
     """What the training takes; a model with settings of its own would get them here."""
     return LinearQuadratic(signature)
 

@@ -18,8 +18,12 @@ def signature_of(
     high: Iterable[float],
     images: Mapping[str, Sequence[int]] | None = None,
     period_s: float = 0.05,
+    goal: int = 0,
 ) -> Signature:
-    """Of vectors of these sizes (a number: one called ``observation``, 0: none) and images."""
+    """Of vectors of these sizes (a number: one called ``observation``, 0: none) and images.
+
+    With `goal` there is a goal of so many numbers, called ``wanted``.
+    """
     if isinstance(vectors, int):
         vectors = {"observation": vectors} if vectors else {}
     return Signature(
@@ -29,6 +33,7 @@ def signature_of(
                 ObservationPart(name, tuple(shape), "image", "uint8")
                 for name, shape in (images or {}).items()
             ),
+            *([ObservationPart("wanted", (goal,), "goal")] if goal else []),
         ),
         tuple(
             ActionPart(f"action_{index}", float(least), float(most))

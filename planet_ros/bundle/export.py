@@ -19,7 +19,8 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from planet_ros.bundle.graph_check import check_graph
-from planet_ros.bundle.manifest import MANIFEST_FILE, Graph, Manifest
+from planet_ros.bundle.manifest import GOAL, MANIFEST_FILE, Graph, Manifest
+from planet_ros.errors import UserError
 from planet_ros.files import folder_written_whole
 from planet_ros.models import WorldModel
 
@@ -38,18 +39,21 @@ class BundleExporter:
             horizon: Steps that ``imagine.onnx`` looks ahead.
 
         Raises:
-            UserError: A graph is not self-contained, or has an operator that a bundle may not.
+            UserError: A graph is not self-contained, or has an operator that a bundle may not, or
+                that ONNX does not know.
         """
         self._model = model
         traced = _with_values_of_their_own(model)
         signature = model.signature
         action = torch.zeros(signature.actions)
         belief = torch.zeros(model.belief_size)
-        parts = {name: torch.from_numpy(zeros) for name, zeros in signature.zeros().items()}
+        zeros = {name: torch.from_numpy(value) for name, value in signature.zeros().items()}
+        parts = {part.name: zeros[part.name] for part in signature.seen}
+        goal = {} if signature.goal is None else {GOAL: zeros[signature.goal.name]}
         # Two candidates: one would let the tracer take N for a constant.
         actions = torch.zeros(2, horizon, signature.actions)
         with torch.no_grad():
-            imagined = traced.imagine(belief, actions)._asdict()
+            imagined = traced.imagine(belief, actions, *goal.values())._asdict()
         predicted = [name for name, value in imagined.items() if value is not None]
         self._graphs = {
             "observe": _trace(
@@ -59,7 +63,7 @@ class BundleExporter:
             ),
             "imagine": _trace(
                 _Imagine(traced),
-                {"belief": belief, "actions": actions},
+                {"belief": belief, "actions": actions, **goal},
                 outputs=dict.fromkeys(predicted, (0,)),
                 dynamic={"actions": (0,)},
             ),
@@ -91,6 +95,7 @@ class BundleExporter:
             manifest = Manifest.of(
                 {
                     **about,
+                    "requires": [] if self._model.signature.goal is None else [GOAL],
                     "planner": _resolved(about["planner"]),
                     "belief_size": self._model.belief_size,
                     "graphs": graphs,
@@ -155,8 +160,13 @@ class _Imagine(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, belief: Tensor, actions: Tensor) -> tuple[Tensor, ...]:
-        return tuple(value for value in self.model.imagine(belief, actions) if value is not None)
+    def forward(
+        self, belief: Tensor, actions: Tensor, goal: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        imagined = self.model.imagine(belief, actions, goal)
+        if goal is not None:  # an input of the graph, whether or not the task looks at it
+            imagined = imagined._replace(rewards=imagined.rewards + 0 * goal.sum())
+        return tuple(value for value in imagined if value is not None)
 
 
 def _trace(
@@ -172,18 +182,24 @@ def _trace(
         # The exporter that torch now prefers (dynamo=True) gives the same numbers but takes ten
         # seconds for a graph that this one traces in one; torch is pinned in setup.py.
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module,
-            tuple(inputs.values()),
-            buffer,  # type: ignore[arg-type]  # a file object will do, say its docs
-            dynamo=False,
-            opset_version=OPSET,
-            # Folding would melt weights into constants that `_replace_weights` cannot find.
-            do_constant_folding=False,
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_axes={name: dict.fromkeys(dims, "N") for name, dims in axes.items()},
-        )
+        try:
+            torch.onnx.export(
+                module,
+                tuple(inputs.values()),
+                buffer,  # type: ignore[arg-type]  # a file object will do, say its docs
+                dynamo=False,
+                opset_version=OPSET,
+                # Folding would melt weights into constants that `_replace_weights` cannot find.
+                do_constant_folding=False,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_axes={name: dict.fromkeys(dims, "N") for name, dims in axes.items()},
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise UserError(
+                f"the graph that gives {', '.join(outputs)} cannot be exported: {error}; a task's "
+                f"functions take operations that ONNX has in opset {OPSET}"
+            ) from error
     return onnx.load_from_string(buffer.getvalue())
 
 

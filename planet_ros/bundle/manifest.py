@@ -30,6 +30,9 @@ MAX_PLANNED_NUMBERS = 2**24
 GRAPHS = ("observe", "imagine", "propose")
 """Graphs that are known; the first two are required, the third is reserved and not run."""
 
+GOAL = "goal"
+"""Input of ``imagine.onnx`` where there is a goal, and what a reader has to know then."""
+
 _OPTIONAL_OUTPUTS = ("graphs.imagine.continues", "graphs.imagine.disagreement")
 _HASH_FIELD, _NO_HASH = "manifest_sha256", "0" * 64
 _UPDATE = "update planet_ros"
@@ -150,12 +153,6 @@ class Manifest(_Part):
                 f"{name}: interface.period_s: found {self.interface.period_s:g}, expected "
                 f"signature.period_s = {self.signature.period_s:g}"
             )
-        goals = [part.name for part in self.signature.parts("goal")]
-        if goals:
-            raise UserError(
-                f"{name}: signature.observation: found the goals {goals}, expected none: this "
-                f"version of planet_ros has no use for them; {_UPDATE}"
-            )
         numbers = self.planner.candidates * self.horizon * self.signature.actions
         if numbers > MAX_PLANNED_NUMBERS:
             raise UserError(
@@ -239,7 +236,7 @@ def _check_requirements(required: Any, name: str) -> None:
     if not isinstance(required, list):
         raise UserError(f"{name}: requires: found {_shown(required)}, expected a list of names")
     known = {*_field_names(Manifest), *(f"graphs.{graph}" for graph in GRAPHS[:2])}
-    known |= {_HASH_FIELD, *_OPTIONAL_OUTPUTS}
+    known |= {_HASH_FIELD, GOAL, *_OPTIONAL_OUTPUTS}
     unknown = [item for item in required if not isinstance(item, str) or item not in known]
     if unknown:
         raise UserError(

@@ -16,7 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from planet_ros.bundle.graph_check import MAX_GRAPH_BYTES, check_graph
-from planet_ros.bundle.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, Graph, Manifest
+from planet_ros.bundle.manifest import GOAL, MANIFEST_FILE, MAX_MANIFEST_BYTES, Graph, Manifest
 from planet_ros.data import Parts
 from planet_ros.errors import UserError
 
@@ -87,9 +87,11 @@ class OnnxWorldModel:
         observe_name = f"{name}/{manifest.graphs['observe'].file}"
         imagine_name = f"{name}/{manifest.graphs['imagine'].file}"
         parts = {
-            part.name: (list(part.shape), _ELEMENTS[part.dtype])
-            for part in manifest.signature.observation
+            part.name: (list(part.shape), _ELEMENTS[part.dtype]) for part in manifest.signature.seen
         }
+        goal = manifest.signature.goal
+        self._takes_goal = goal is not None
+        wanted = {} if goal is None else {GOAL: (list(goal.shape), _FLOAT)}
         _check_nodes(
             observe.get_inputs(),
             f"{observe_name}: input",
@@ -104,7 +106,7 @@ class OnnxWorldModel:
         _check_nodes(
             imagine.get_inputs(),
             f"{imagine_name}: input",
-            {"belief": belief, "actions": ([*rows, actions], _FLOAT)},
+            {"belief": belief, "actions": ([*rows, actions], _FLOAT), **wanted},
         )
         self._predicted = _check_nodes(
             imagine.get_outputs(),
@@ -124,15 +126,21 @@ class OnnxWorldModel:
         observation: Parts,
         options: onnxruntime.RunOptions | None = None,
     ) -> Array:
-        """Belief (B,) after taking `action` (A,) and then seeing all parts of an observation."""
+        """Belief (B,) after taking `action` (A,) and then seeing all parts but the goal."""
         inputs = {"belief": belief, "action": action, **observation}
         return self._observe.run(_NEXT_BELIEF, inputs, options)[0]
 
     def imagine(
-        self, belief: Array, actions: Array, options: onnxruntime.RunOptions | None = None
+        self,
+        belief: Array,
+        actions: Array,
+        goal: Array | None = None,
+        options: onnxruntime.RunOptions | None = None,
     ) -> Rollouts:
-        """What candidates `actions` (N, H, A) bring."""
+        """What candidates `actions` (N, H, A) bring, for a goal (G,) where there is one."""
         inputs = {"belief": belief, "actions": actions}
+        if self._takes_goal and goal is not None:
+            inputs[GOAL] = goal
         values = self._imagine.run(self._predicted, inputs, options)
         return Rollouts(**dict(zip(self._predicted, values, strict=True)))
 
@@ -371,8 +379,9 @@ def _warm_up(
     actions = np.empty((candidates, manifest.horizon, signature.actions), np.float32)
     actions[:] = signature.middle
     try:
-        belief = model.observe(model.initial_belief(), signature.middle, signature.zeros(), options)
-        rollouts = model.imagine(belief, actions, options)
+        seen, goal = signature.split(signature.zeros())
+        belief = model.observe(model.initial_belief(), signature.middle, seen, options)
+        rollouts = model.imagine(belief, actions, goal, options)
     except Exception as error:
         raise UserError(f"{name}: the graphs do not run: {_cut(error)}") from None
     for field, value in {"belief": belief, **rollouts._asdict()}.items():

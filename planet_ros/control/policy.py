@@ -22,7 +22,7 @@ from planet_ros.bundle.runtime import Bundle, Rollouts
 from planet_ros.config import PlannerSettings
 from planet_ros.data import Parts, Signature
 from planet_ros.errors import UserError
-from planet_ros.planning import Plan, Planner, candidate_returns, make_planner
+from planet_ros.planning import Plan, Planner, PlanningError, candidate_returns, make_planner
 
 Array = NDArray[np.float32]
 
@@ -63,10 +63,10 @@ class BeliefModel(Protocol):
         """Belief (B,) before anything was seen."""
 
     def observe(self, belief: Array, action: Array, observation: Parts) -> Array:
-        """Belief (B,) after taking an action (A,) and then seeing something."""
+        """Belief (B,) after taking an action (A,) and then seeing something, without the goal."""
 
-    def imagine(self, belief: Array, actions: Array) -> Rollouts:
-        """What is expected of candidates (N, H, A)."""
+    def imagine(self, belief: Array, actions: Array, goal: Array | None) -> Rollouts:
+        """What is expected of candidates (N, H, A), for a goal (G,) where there is one."""
 
 
 def planner_of(settings: PlannerSettings, signature: Signature, seed: int) -> Planner:
@@ -113,6 +113,7 @@ class PlanningPolicy:
         self._model = model
         self._make_planner = make_planner
         self._planner = make_planner(settings, signature, seed)
+        self._goal: Array | None = None
         self._delay = signature.delay_periods
         self._max_change = signature.max_change if np.isfinite(signature.max_change).any() else None
         if self._delay >= settings.horizon:
@@ -175,12 +176,31 @@ class PlanningPolicy:
         self._sent_any = False
 
     def act(self, observation: Parts) -> Plan:
-        """Take in an observation, and plan."""
-        self._belief = self._model.observe(self._belief, self._sent[0], observation)
+        """Take in an observation, and plan for the goal that it comes with.
+
+        Raises:
+            PlanningError: There is to be a goal, and none was given, or not of finite numbers, as
+                many as the signature says; or no candidate has a finite return. What was seen is
+                taken in all the same.
+        """
+        seen, goal = self.signature.split(observation)
+        self._belief = self._model.observe(self._belief, self._sent[0], seen)
+        self._goal = self._checked(goal)
         plan = self._planner.plan(self._returns)
         if self._max_change is None:
             return plan
         return replace(plan, actions=self._within_rates(plan.actions[None])[0])
+
+    def _checked(self, goal: Array | None) -> Array | None:
+        part = self.signature.goal
+        if part is None:
+            return None
+        wanted = f"expected {part.shape[0]} numbers of the goal {part.name!r}"
+        if goal is None:
+            raise PlanningError(f"no goal has been received yet, {wanted}; publish one")
+        if goal.shape != part.shape or not np.isfinite(goal).all():
+            raise PlanningError(f"found the goal {np.array2string(goal, threshold=8)}, {wanted}")
+        return np.asarray(goal, dtype=np.float32)
 
     def took(self, action: Array) -> None:
         """Remember what the next observation comes after."""
@@ -213,7 +233,7 @@ class PlanningPolicy:
             )
             actions = np.concatenate([first, actions[:, : -self._delay]], axis=1)
         return candidate_returns(
-            *self._model.imagine(self._belief, actions),
+            *self._model.imagine(self._belief, actions, self._goal),
             self.settings.discount,
             self.settings.disagreement_penalty,
         )

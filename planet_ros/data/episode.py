@@ -5,7 +5,9 @@ observation  o0 ──a0,r0──► o1 ──a1,r1──► o2 … o(T-1) ─�
 step index    0             1             2                              T
 ```
 
-An observation is a mapping of named parts, vectors and images (`planet_ros.data.signature`).
+An observation is a mapping of named parts, vectors and images (`planet_ros.data.signature`). A goal
+is stored beside them as it was when each observation was made: it is what the action that follows
+was chosen for.
 
 A step holds the observation it ended in together with the action and reward that led there, so
 that step 0, the reset, has neither: its action is zero and its reward 0.
@@ -140,6 +142,11 @@ class EpisodeBuilder:
         self.environment_steps = 0
         """How often the environment was stepped in the episode under way."""
         self.missing_steps = 0
+
+    @property
+    def newest(self) -> Step | None:
+        """The last step of the episode under way."""
+        return self._steps[-1] if self._steps else None
 
     def __len__(self) -> int:
         """Transitions of the episode under way."""

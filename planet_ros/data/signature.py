@@ -174,8 +174,8 @@ class Signature:
         delay_periods: Periods until an action acts, beyond the one that it is sent in.
 
     Raises:
-        ValueError: A part is said twice, there are none or too many, or the period or the delay is
-            out of bounds.
+        ValueError: A part is said twice, there are none or too many, nothing but goals, or more
+            than one of these, or the period or the delay is out of bounds.
     """
 
     observation: tuple[ObservationPart, ...]
@@ -189,6 +189,12 @@ class Signature:
             raise ValueError(
                 f"found the parts {names} of the observation, expected 1 to {MAX_PARTS} with "
                 "different names"
+            )
+        goals = [part.name for part in self.parts("goal")]
+        if len(goals) > 1 or len(goals) == len(names):
+            raise ValueError(
+                f"found the goals {goals} among the parts {names}, expected at most one, beside "
+                "something that is seen"
             )
         if not 1 <= len(self.action) <= MAX_ACTIONS:
             raise ValueError(f"found {len(self.action)} actions, expected 1 to {MAX_ACTIONS}")
@@ -233,6 +239,16 @@ class Signature:
         return tuple(part for part in self.observation if part.role == role)
 
     @cached_property
+    def goal(self) -> ObservationPart | None:
+        """The part that is given and not seen; None where there is none."""
+        return next(iter(self.parts("goal")), None)
+
+    @cached_property
+    def seen(self) -> tuple[ObservationPart, ...]:
+        """The parts that are seen: all but the goal."""
+        return tuple(part for part in self.observation if part.role != "goal")
+
+    @cached_property
     def vector_size(self) -> int:
         """Numbers O in all vectors together; 0 where images are all that is seen."""
         return sum(part.shape[0] for part in self.parts("vector"))
@@ -252,8 +268,15 @@ class Signature:
         )
 
     def zeros(self) -> dict[str, NDArray[Any]]:
-        """An observation of zeros."""
+        """An observation of zeros, with a goal of zeros where there is one."""
         return {part.name: np.zeros(part.shape, part.dtype) for part in self.observation}
+
+    def split(self, observation: Parts) -> tuple[Parts, NDArray[np.float32] | None]:
+        """The parts that are seen, and the goal (G,); None where none is, or is given."""
+        if self.goal is None:
+            return observation, None
+        seen = {part.name: observation[part.name] for part in self.seen}
+        return seen, observation.get(self.goal.name)
 
     def check(self, found: Signature | Layout, where: str) -> None:
         """See that something has this signature: the one check of what fits what.

@@ -8,18 +8,17 @@ The planner needs `initial_belief`, `observe` and `imagine` alone, and gets them
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from planet_ros.data import Episode, Signature, Statistics
-
-TensorParts: TypeAlias = Mapping[str, Tensor]
-"""An observation, or observations, by the names of the parts."""
+from planet_ros.models.parts import TensorParts
+from planet_ros.models.task import Task
 
 
 @dataclass(frozen=True)
@@ -74,13 +73,16 @@ class WorldModel(nn.Module, ABC):
 
     Attributes:
         kind: What kind of model it is, for people; the bundle's manifest says it.
-        signature: Of what it sees and does.
+        signature: Of the environment. A goal in it is not learned from: the task alone takes it.
         belief_size: Numbers B of a belief.
+        task: What takes the place of the reward, or of the continuation, that is learned
+            otherwise; None: both are.
     """
 
     kind: ClassVar[str]
     signature: Signature
     belief_size: int
+    task: Task | None = None
 
     def initial_belief(self) -> Tensor:
         """Belief (B,) before anything was seen: zeros."""
@@ -97,16 +99,19 @@ class WorldModel(nn.Module, ABC):
         """
 
     @abstractmethod
-    def imagine(self, belief: Tensor, actions: Tensor) -> Imagined:
+    def imagine(self, belief: Tensor, actions: Tensor, goal: Tensor | None = None) -> Imagined:
         """Predict what candidates bring.
 
         Args:
             belief: (B,) to start from.
             actions: (N, H, A) of each candidate, in the environment's units.
+            goal: (G,) for all of them; None where the signature has none.
         """
 
     @abstractmethod
-    def dream(self, belief: Tensor, actions: Tensor, samples: int) -> Dream:
+    def dream(
+        self, belief: Tensor, actions: Tensor, samples: int, goal: Tensor | None = None
+    ) -> Dream:
         """Predict what will be seen, for a person to look at; it is no part of the bundle.
 
         Args:
@@ -114,6 +119,7 @@ class WorldModel(nn.Module, ABC):
             actions: (H, A) taken from there, in the environment's units.
             samples: How many trajectories to draw, with torch's global generator; a model that
                 has a number of them of its own gives those.
+            goal: (G,) as of `imagine`.
         """
 
     @abstractmethod
@@ -153,6 +159,51 @@ class WorldModel(nn.Module, ABC):
             now = {name: values[index] for name, values in seen.items()}
             belief = self.observe(belief, action, now)
             yield belief
+
+    def _take(self, signature: Signature, task: Task | None) -> None:
+        """Be of a signature, and leave to a task what it knows.
+
+        Raises:
+            UserError: The task is of another signature.
+        """
+        if task is not None:
+            task.check(signature)
+        self.signature, self.task = signature, task
+
+    def goals(self, episode: Episode) -> Tensor | None:
+        """The goal (T + 1, G) with each observation of an episode; None where there is none."""
+        if self.signature.goal is None:
+            return None
+        device = next(self.parameters()).device
+        return torch.from_numpy(episode.observation[self.signature.goal.name]).to(device)
+
+    @property
+    def learns_end(self) -> bool:
+        """Whether the end of an episode is to be predicted; otherwise the task knows it."""
+        return self.task is None or self.task.terminated is None
+
+    @property
+    def learns_reward(self) -> bool:
+        """Whether the reward is predicted; otherwise the task knows it."""
+        return self.task is None or self.task.reward is None
+
+    def known(
+        self, before: Tensor, actions: Tensor, after: Tensor, goal: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Reward (…), and 1 where an episode goes on, else 0 (…), as far as the task knows them.
+
+        Args:
+            before: (…, O) vectors before the actions, or fewer leading dimensions that broadcast.
+            actions: (…, A) likewise.
+            after: (…, O) vectors afterwards.
+            goal: (G,); None where there is none.
+        """
+        if self.task is None:
+            return None, None
+        reward, terminated = self.task.judge(
+            self.split_vectors(before), actions, self.split_vectors(after), goal
+        )
+        return reward, None if terminated is None else 1 - terminated.to(after.dtype)
 
     def joined_vectors(self, parts: TensorParts) -> Tensor:
         """All vectors (…, n) of an observation as one (…, O), in the signature's order."""

@@ -20,9 +20,10 @@ from torch.nn import functional as F
 from planet_ros.config import WorldModelSettings
 from planet_ros.data import Signature, Statistics
 from planet_ros.errors import UserError
-from planet_ros.models.contract import Dream, Imagined, TensorParts, TorchBatch, WorldModel
+from planet_ros.models.contract import Dream, Imagined, TorchBatch, WorldModel
 from planet_ros.models.objective import masked_mean
-from planet_ros.models.parts import ACTIVATIONS, spread
+from planet_ros.models.parts import ACTIVATIONS, TensorParts, spread
+from planet_ros.models.task import Task
 
 # Log-variances of the Gaussian heads, in normalised units: from a thousandth of the data's spread
 # to a little more than all of it. Unbounded, a head that has seen little collapses (Chua et al.
@@ -35,11 +36,19 @@ class Ensemble(WorldModel):
 
     kind = "ensemble"
 
-    def __init__(self, signature: Signature, settings: WorldModelSettings) -> None:
+    def __init__(
+        self, signature: Signature, settings: WorldModelSettings, task: Task | None = None
+    ) -> None:
         """Make the networks with random weights from torch's global generator.
 
+        Args:
+            signature: Of the environment.
+            settings: Of the model.
+            task: What is known and need not be learned.
+
         Raises:
-            UserError: There is no vector to predict, or there are images.
+            UserError: There is no vector to predict, there are images, or the task is of another
+                signature.
         """
         size, actions = signature.vector_size, signature.actions
         if signature.images or not size:
@@ -49,16 +58,17 @@ class Ensemble(WorldModel):
                 "images too"
             )
         super().__init__()
-        self.signature = signature
+        self._take(signature, task)
         self.belief_size = size
         self.members = settings.members
         self._activation = ACTIVATIONS[settings.activation]
         self._predicts_change = settings.target == "change"
         self._gaussian = settings.head == "gaussian"
-        self._predicts_continue = settings.predict_continue
+        self._predicts_continue = settings.predict_continue and self.learns_end
         self._normalize = settings.normalize
 
-        targets = size + 1
+        # What is predicted with a scale: the observation's numbers, then the reward.
+        self._targets = targets = size + int(self.learns_reward)
         outputs = targets * (2 if self._gaussian else 1) + int(self._predicts_continue)
         sizes = [size + actions, *settings.hidden_sizes, outputs]
         self.weights = nn.ParameterList()
@@ -82,8 +92,8 @@ class Ensemble(WorldModel):
             "action_factor", 2 / (high - low) if self._normalize else torch.ones_like(low)
         )
         # Of the change or of the next observation, whichever is predicted, then of the reward.
-        self.register_buffer("target_mean", torch.zeros(size + 1))
-        self.register_buffer("target_std", torch.ones(size + 1))
+        self.register_buffer("target_mean", torch.zeros(targets))
+        self.register_buffer("target_std", torch.ones(targets))
 
     observation_mean: Tensor
     observation_factor: Tensor
@@ -98,11 +108,12 @@ class Ensemble(WorldModel):
             return
         vectors = [statistics.vectors[part.name] for part in self.signature.parts("vector")]
         before = [moments.before for moments in vectors]
+        rewards = [statistics.reward] if self.learns_reward else []
         targets = [
             *(moments.change if self._predicts_change else moments.after for moments in vectors),
-            statistics.reward,
+            *rewards,
         ]
-        among = [*(moments.seen for moments in vectors), statistics.reward]
+        among = [*(moments.seen for moments in vectors), *rewards]
         self._set("observation_mean", np.concatenate([one.mean for one in before]))
         self._set("observation_factor", 1 / np.concatenate([spread(one) for one in before]))
         self._set("target_mean", np.concatenate([one.mean for one in targets]))
@@ -117,7 +128,7 @@ class Ensemble(WorldModel):
         """The belief is what was seen last."""
         return self.joined_vectors(observation)
 
-    def imagine(self, belief: Tensor, actions: Tensor) -> Imagined:
+    def imagine(self, belief: Tensor, actions: Tensor, goal: Tensor | None = None) -> Imagined:
         """Roll every member forward from the belief; see `WorldModel.imagine`.
 
         The network is that of `_network` and `_means`, arranged for speed: scales are folded into
@@ -125,7 +136,7 @@ class Ensemble(WorldModel):
         steps at once, and so are the statistics over members. With small networks the time goes
         into the number of operations, not into their size.
         """
-        size, targets = self.belief_size, self.belief_size + 1
+        size, targets = self.belief_size, self._targets
         horizon = actions.shape[1]
         weights, biases = list(self.weights), list(self.biases)
         of_observation = self.observation_factor[:, None] * weights[0][:, :size]
@@ -151,7 +162,7 @@ class Ensemble(WorldModel):
         candidates = actions.shape[0]
         biases = [layer_bias.expand(-1, candidates, -1) for layer_bias in biases]
         observation = belief.expand(self.members, candidates, -1)
-        outputs = []
+        outputs, states = [], [observation]
         for step in range(horizon):
             hidden = torch.matmul(observation, of_observation) + drive[step]
             for weight, layer_bias in zip(weights[1:], biases[1:], strict=True):
@@ -159,13 +170,24 @@ class Ensemble(WorldModel):
             predicted = hidden[..., :size]
             observation = observation + predicted if self._predicts_change else predicted
             outputs.append(hidden)
+            states.append(observation)
 
         output = torch.cat(outputs, dim=1).reshape(self.members, horizon, -1, hidden.shape[-1])
-        reward = output[..., size]
+        known, goes_on = None, None
+        if self.task is not None:
+            # Joined and split, as the outputs are: to stack them costs an operation for each.
+            before, after = (
+                torch.cat(each, dim=1).reshape(self.members, horizon, -1, size)
+                for each in (states[:-1], states[1:])
+            )
+            known, goes_on = self.known(before, actions.transpose(0, 1), after, goal)
+        reward = output[..., size] if known is None else known
         mean = reward.mean(dim=0)
         continues = disagreement = None
         if self._predicts_continue:
             continues = torch.sigmoid(output[..., -1]).mean(dim=0).T
+        elif goes_on is not None:
+            continues = goes_on.mean(dim=0).T
         if self.members > 1:
             disagreement = (reward - mean).square().mean(dim=0).sqrt().T
         return Imagined(mean.T, continues, disagreement)
@@ -185,21 +207,29 @@ class Ensemble(WorldModel):
                 hidden = self._activation(hidden)
         return hidden
 
-    def _means(self, observation: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
-        targets = self.belief_size + 1
-        physical = output[..., :targets] * self.target_std + self.target_mean
-        following = physical[..., :-1]
+    def _means(self, observation: Tensor, output: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The next observation, and the reward where it is learned."""
+        physical = output[..., : self._targets] * self.target_std + self.target_mean
+        following = physical[..., : self.belief_size]
         if self._predicts_change:
             following = observation + following
-        return following, physical[..., -1]
+        return following, physical[..., -1] if self.learns_reward else None
 
-    def dream(self, belief: Tensor, actions: Tensor, samples: int) -> Dream:
+    def dream(
+        self, belief: Tensor, actions: Tensor, samples: int, goal: Tensor | None = None
+    ) -> Dream:
         """The trajectory of each member, however many samples are asked for, and their mean."""
         observation = belief.expand(self.members, 1, -1)
         steps = []
         for action in actions:
-            output = self._network(observation, action.expand(self.members, 1, -1))
-            observation, reward = self._means(observation, output)
+            before, output = (
+                observation,
+                self._network(observation, action.expand(self.members, 1, -1)),
+            )
+            observation, reward = self._means(before, output)
+            if reward is None:
+                reward, _ = self.known(before, action, observation, goal)
+                assert reward is not None  # what is not learned is known
             steps.append((observation[:, 0], reward[:, 0]))
         observations, rewards = (torch.stack(part, dim=1) for part in zip(*steps, strict=True))
         return Dream(
@@ -222,22 +252,20 @@ class Ensemble(WorldModel):
 
         In normalised units: the squared error of the observation and that of the reward, each
         averaged over its dimensions, or the Gaussian negative log-likelihood; the cross-entropy
-        of the continuation is added where it is predicted.
+        of the continuation is added where it is predicted. A reward that is known has no part in
+        it.
         """
-        targets = self.belief_size + 1
+        size, targets = self.belief_size, self._targets
         seen = self.joined_vectors(batch.observation)
         observation = seen[:, :, 0]
         observation_loss = reward_loss = continue_loss = torch.zeros(())
         for step in range(loss_steps):
             output = self._network(observation, batch.action[:, :, step])
             following, reward = self._means(observation, output)
-            error = torch.cat(
-                [
-                    following - seen[:, :, step + 1],
-                    (reward - batch.reward[:, :, step])[..., None],
-                ],
-                dim=-1,
-            )
+            error = following - seen[:, :, step + 1]
+            if reward is not None:
+                reward_error = reward - batch.reward[:, :, step]
+                error = torch.cat([error, reward_error[..., None]], dim=-1)
             square = (error / self.target_std).square()
             if self._gaussian:
                 raw = output[..., targets : 2 * targets]
@@ -245,9 +273,10 @@ class Ensemble(WorldModel):
                 log_variance = _MIN_LOG_VARIANCE + F.softplus(log_variance - _MIN_LOG_VARIANCE)
                 square = square * torch.exp(-log_variance) + log_variance
             mask = batch.mask[:, :, step]
-            observation_error = masked_mean(square[..., :-1].mean(dim=-1), mask)
+            observation_error = masked_mean(square[..., :size].mean(dim=-1), mask)
             observation_loss = observation_loss + observation_error / loss_steps
-            reward_loss = reward_loss + masked_mean(square[..., -1], mask) / loss_steps
+            if reward is not None:
+                reward_loss = reward_loss + masked_mean(square[..., size], mask) / loss_steps
             if self._predicts_continue:
                 error = F.binary_cross_entropy_with_logits(
                     output[..., -1], batch.continues[:, :, step], reduction="none"
@@ -255,7 +284,9 @@ class Ensemble(WorldModel):
                 continue_loss = continue_loss + masked_mean(error, mask) / loss_steps
             observation = following
         loss = observation_loss + reward_loss + continue_loss
-        metrics = {"loss": loss, "observation_loss": observation_loss, "reward_loss": reward_loss}
+        metrics = {"loss": loss, "observation_loss": observation_loss}
+        if self.learns_reward:
+            metrics["reward_loss"] = reward_loss
         if self._predicts_continue:
             metrics["continue_loss"] = continue_loss
         # The means above are over members too; the sum gives each member the gradient that it

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from planet_ros.data.statistics import Moments
+
+TensorParts: TypeAlias = Mapping[str, Tensor]
+"""An observation, or observations, by the names of the parts."""
 
 Activation = Callable[[Tensor], Tensor]
 

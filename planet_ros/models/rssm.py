@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from planet_ros.config import RssmSettings
 from planet_ros.data import Signature, Statistics
-from planet_ros.models.contract import Dream, Imagined, TensorParts, TorchBatch, WorldModel
+from planet_ros.models.contract import Dream, Imagined, TorchBatch, WorldModel
 from planet_ros.models.objective import (
     Gaussian,
     balanced_kl,
@@ -39,7 +39,8 @@ from planet_ros.models.objective import (
     masked_mean,
     with_free_nats,
 )
-from planet_ros.models.parts import ACTIVATIONS, Dense, Head, spread
+from planet_ros.models.parts import ACTIVATIONS, Dense, Head, TensorParts, spread
+from planet_ros.models.task import Task
 from planet_ros.models.unroll import StepWeights, unroll
 from planet_ros.models.vision import (
     ConvolutionalDecoder,
@@ -60,7 +61,11 @@ class Rssm(WorldModel):
     kind = "rssm"
 
     def __init__(
-        self, signature: Signature, settings: RssmSettings, predict_continue: bool = False
+        self,
+        signature: Signature,
+        settings: RssmSettings,
+        predict_continue: bool = False,
+        task: Task | None = None,
     ) -> None:
         """Make the networks with random weights from torch's global generator.
 
@@ -68,12 +73,16 @@ class Rssm(WorldModel):
             signature: Of the environment.
             settings: Of the model.
             predict_continue: Whether it learns the probability that an episode goes on.
+            task: What is known of decoded vectors and need not be learned.
+
+        Raises:
+            UserError: The task is of another signature.
         """
         super().__init__()
-        self.signature = signature
+        self._take(signature, task)
         size, images = signature.vector_size, signature.images
         self.settings = settings
-        self._predicts_continue = predict_continue
+        self._predicts_continue = predict_continue and self.learns_end
         self._recurrent = settings.path != "stochastic"
         self._noisy = settings.path != "deterministic"
         self._deterministic = settings.deterministic_size if self._recurrent else 0
@@ -105,7 +114,8 @@ class Rssm(WorldModel):
         self.image_decoders = nn.ModuleDict(
             {name: self._image_decoder(shape) for name, shape in images.items()}
         )
-        self.reward = Head(self.belief_size, hidden, 1, self._activation)
+        if self.learns_reward:
+            self.reward = Head(self.belief_size, hidden, 1, self._activation)
         if self._predicts_continue:
             self.continuation = Head(self.belief_size, hidden, 1, self._activation)
 
@@ -179,7 +189,7 @@ class Rssm(WorldModel):
         mean = self._posterior(context, evidence).mean
         return self._features(deterministic, mean).squeeze(0)
 
-    def imagine(self, belief: Tensor, actions: Tensor) -> Imagined:
+    def imagine(self, belief: Tensor, actions: Tensor, goal: Tensor | None = None) -> Imagined:
         """Roll the prior's means forward; see `WorldModel.imagine`.
 
         Disagreement is the standard deviation of the reward over latents drawn from each step's
@@ -188,7 +198,7 @@ class Rssm(WorldModel):
         The network is that of `_advance` and `_prior`, arranged for speed: the way from the
         prior's hidden layer through its mean into the next transition is linear, so it is one
         matrix; the actions' part of the transition is computed for all steps at once, and so are
-        the rewards.
+        the rewards. Those that are known are of decoded means.
         """
         horizon, candidates = actions.shape[1], actions.shape[0]
         latent_size = self.settings.stochastic_size
@@ -220,19 +230,36 @@ class Rssm(WorldModel):
         prior = self._gaussian(self.prior_output(torch.cat(hiddens)))
         state = torch.cat(contexts)
         features = self._features(state, prior.mean)
-        rewards = self._in_units(self.reward(features)).reshape(horizon, candidates).T
-        continues = disagreement = None
+        rewards = goes_on = continues = disagreement = None
+        if self.task is not None:
+            taken = actions.transpose(0, 1)
+            after = self._decoded(features).reshape(horizon, candidates, -1)
+            start = self._decoded(belief.unsqueeze(0)).expand(1, candidates, -1)
+            before = torch.cat([start, after[:-1]])
+            rewards, goes_on = self.known(before, taken, after, goal)
+        if rewards is None:
+            rewards = self._in_units(self.reward(features)).reshape(horizon, candidates)
         if self._predicts_continue:
             continues = torch.sigmoid(self.continuation(features)).reshape(horizon, candidates).T
+        elif goes_on is not None:
+            continues = goes_on.T
         if self._samples:
             latents = prior.mean + prior.std * self.disagreement_noise
             sampled = self._features(state.expand(self._samples, -1, -1), latents)
-            each = self._in_units(self.reward(sampled)).squeeze(-1)
+            if self.learns_reward:
+                each = self._in_units(self.reward(sampled)).squeeze(-1)
+            else:
+                seen = self._decoded(sampled).reshape(self._samples, horizon, candidates, -1)
+                known, _ = self.known(before, taken, seen, goal)
+                assert known is not None  # what is not learned is known
+                each = known.reshape(self._samples, -1)
             deviation = (each - each.mean(dim=0)).square().mean(dim=0).sqrt()
             disagreement = deviation.reshape(horizon, candidates).T
-        return Imagined(rewards, continues, disagreement)
+        return Imagined(rewards.T, continues, disagreement)
 
-    def dream(self, belief: Tensor, actions: Tensor, samples: int) -> Dream:
+    def dream(
+        self, belief: Tensor, actions: Tensor, samples: int, goal: Tensor | None = None
+    ) -> Dream:
         """Follow the prior's means, and draw whole trajectories from it; see `WorldModel.dream`."""
         noise = torch.randn(
             len(actions), samples + 1, self.settings.stochastic_size, device=belief.device
@@ -246,11 +273,16 @@ class Rssm(WorldModel):
             features, _ = self._prior_step(features, drive, step_noise)
             steps.append(features)
         trajectories = torch.stack(steps, dim=1)
-        rewards = self._in_units(self.reward(trajectories)).squeeze(-1)
+        rewards = None
         vectors: dict[str, Tensor] = {}
         if self.signature.vector_size:
-            decoded = self.decoder(trajectories) / self.observation_factor + self.observation_mean
+            decoded = self._decoded(trajectories)
             vectors = self.split_vectors(decoded)
+            start = self._decoded(belief).expand(samples + 1, 1, -1)
+            before = torch.cat([start, decoded[:, :-1]], dim=1)
+            rewards, _ = self.known(before, actions, decoded, goal)
+        if rewards is None:
+            rewards = self._in_units(self.reward(trajectories)).squeeze(-1)
         images = {
             name: cast(ImageScale, self.image_scales[name]).pixels(decoder(trajectories[0]))
             for name, decoder in self.image_decoders.items()
@@ -308,13 +340,17 @@ class Rssm(WorldModel):
         prior = Gaussian(*(value.to(latents.dtype) for value in self._prior(contexts)))
         features = self._features(contexts, latents)
         observation_loss = self._reconstruction_error(features, observation, images, seen)
-        reward_error = gaussian_error(
-            self.reward(features[1:]), reward[..., None], settings.reward_std
-        )
-        reward_loss = masked_mean(reward_error, scored)
         kl = masked_mean(self._divergence(posterior, prior), seen)
-        loss = observation_loss + reward_loss + settings.kl_weight * kl
-        metrics = {"observation_loss": observation_loss, "reward_loss": reward_loss, "kl": kl}
+        loss = observation_loss
+        metrics = {"observation_loss": observation_loss}
+        if self.learns_reward:
+            reward_error = gaussian_error(
+                self.reward(features[1:]), reward[..., None], settings.reward_std
+            )
+            metrics["reward_loss"] = masked_mean(reward_error, scored)
+            loss = loss + metrics["reward_loss"]
+        loss = loss + settings.kl_weight * kl
+        metrics["kl"] = kl
         if self._predicts_continue:
             continue_loss = masked_mean(
                 F.binary_cross_entropy_with_logits(
@@ -411,6 +447,10 @@ class Rssm(WorldModel):
 
     def _normalized_action(self, action: Tensor) -> Tensor:
         return (action - self.action_mean) * self.action_factor
+
+    def _decoded(self, features: Tensor) -> Tensor:
+        """Mean of all vectors (…, O) in the environment's units."""
+        return self.decoder(features) / self.observation_factor + self.observation_mean
 
     def _in_units(self, reward: Tensor) -> Tensor:
         return reward * self.reward_std + self.reward_mean

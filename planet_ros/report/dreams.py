@@ -96,7 +96,9 @@ def dream_of(
         beliefs = list(model.filtered(episode))
         torch.manual_seed(seed)
         actions = torch.from_numpy(episode.action[context - 1 :][:steps])
-        dream = model.dream(beliefs[context - 1], actions, samples)
+        dream = model.dream(
+            beliefs[context - 1], actions, samples, _goal(model, episode, context - 1)
+        )
         errors = _errors(model, episode, beliefs, context - 1, steps)
     return EpisodeDream(number, episode, model.signature, context, dream, errors)
 
@@ -140,7 +142,7 @@ def _errors(
     squares: dict[int, list[dict[str, float]]] = {}
     for start in starts:
         actions = torch.from_numpy(episode.action[start : start + steps])
-        dream = model.dream(beliefs[start], actions, samples=0)
+        dream = model.dream(beliefs[start], actions, 0, _goal(model, episode, int(start)))
         for index in range(len(actions)):
             squares.setdefault(index + 1, []).append(_square_errors(episode, dream, start, index))
     reported = sorted({ahead for ahead in _ERRORS_AT if ahead < steps} | {steps})
@@ -155,10 +157,17 @@ def _errors(
     ]
 
 
+def _goal(model: WorldModel, episode: Episode, start: int) -> Tensor | None:
+    """That of the first step predicted, kept for all of them."""
+    goals = model.goals(episode)
+    return None if goals is None else goals[start]
+
+
 def _square_errors(episode: Episode, dream: Dream, start: int, index: int) -> dict[str, float]:
     """Mean squares of the errors of one predicted step."""
     errors = {"reward": _mean_square(episode.reward[start + index], dream.reward[index])}
-    for name, values in episode.observation.items():
+    for name in dream.observation:
+        values = episode.observation[name]
         key = f"images/{name}" if values.dtype == np.uint8 else name
         errors[key] = _mean_square(values[start + index + 1], dream.observation[name][index])
     return errors

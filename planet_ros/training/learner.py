@@ -30,7 +30,7 @@ from planet_ros.data.sampling import SequenceSampler
 from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.interface.document import Interface
-from planet_ros.models import Ensemble, Rssm, WorldModel
+from planet_ros.models import Ensemble, Rssm, Task, WorldModel
 from planet_ros.models.contract import TorchBatch
 from planet_ros.training.checkpoint import (
     STATE_FILE,
@@ -52,14 +52,25 @@ class FitResult:
     horizon_reward_error: float | None
 
 
-def make_model(settings: LearnerSettings, signature: Signature) -> WorldModel:
-    """The world model that settings describe."""
+def make_model(
+    settings: LearnerSettings, signature: Signature, task: Task | None = None
+) -> WorldModel:
+    """The world model that settings describe.
+
+    Raises:
+        UserError: It cannot be made, or there is a goal that nothing looks at.
+    """
+    if signature.goal is not None and (task is None or task.reward is None):
+        raise UserError(
+            f"found the goal {signature.goal.name!r} and no known reward, expected a task with "
+            "one: a reward that is learned knows no goal"
+        )
     if settings.world_model.kind == "rssm":
-        return Rssm(signature, settings.rssm, settings.world_model.predict_continue)
-    return Ensemble(signature, settings.world_model)
+        return Rssm(signature, settings.rssm, settings.world_model.predict_continue, task)
+    return Ensemble(signature, settings.world_model, task)
 
 
-MakeModel: TypeAlias = Callable[[LearnerSettings, Signature], WorldModel]
+MakeModel: TypeAlias = Callable[[LearnerSettings, Signature, Task | None], WorldModel]
 """Makes a model with random weights, from torch's global generator, as `make_model` does."""
 
 
@@ -76,6 +87,7 @@ class Learner:
         interface: Interface | None = None,
         store: EpisodeStore | None = None,
         make_model: MakeModel = make_model,
+        task: Task | None = None,
     ) -> None:
         """Make a learner with random weights; it writes nothing until it is told to.
 
@@ -87,9 +99,11 @@ class Learner:
             interface: Of a robot; in the bundle it says a controller what to read and to send.
             store: Its episodes; None: none yet, and none on disk.
             make_model: Of another kind than the settings name.
+            task: What is known and need not be learned.
 
         Raises:
-            UserError: The model cannot be made, or the episodes are of something else.
+            UserError: The model cannot be made, the task cannot be exported, or the episodes are of
+                something else.
         """
         training = settings.training
         torch.set_num_threads(training.threads)
@@ -100,7 +114,7 @@ class Learner:
         self._environment = environment
         self._interface = interface
         self._device = _device(training.device)
-        self.model = make_model(settings, signature).to(self._device)
+        self.model = make_model(settings, signature, task).to(self._device)
         self._optimizer = torch.optim.AdamW(
             self.model.parameters(),
             lr=training.learning_rate,
@@ -127,6 +141,8 @@ class Learner:
         self._one_step_error: float | None = None
         self._horizon_error: float | None = None
         self._exporter: BundleExporter | None = None
+        if task is not None:
+            self._trace()  # what a person wrote is refused before anything is learned
 
     @property
     def episodes(self) -> int:
@@ -333,13 +349,16 @@ class Learner:
         first, last = max(0, len(newest) - fresh), len(newest) - horizon
         starts = set(np.linspace(first, last, 20).astype(int))
         actions = torch.from_numpy(newest.action).to(self._device)
+        goals = self.averaged.goals(newest)
         errors = []
         with torch.no_grad():
             beliefs = self.averaged.filtered(newest)
             for start, belief in enumerate(itertools.islice(beliefs, last + 1)):
                 if start in starts:
                     steps = slice(start, start + horizon)
-                    rewards = self.averaged.imagine(belief, actions[None, steps]).rewards[0]
+                    goal = None if goals is None else goals[start]
+                    imagined = self.averaged.imagine(belief, actions[None, steps], goal)
+                    rewards = imagined.rewards[0]
                     errors.append(rewards.cpu().numpy() - newest.reward[steps])
         square = np.square(errors)
         return float(np.sqrt(square[:, 0].mean())), float(np.sqrt(square.mean()))
@@ -352,12 +371,15 @@ class Learner:
             path: Folder of the bundle; the run's own by default.
         """
         path = path or self.run.bundle
-        if self._exporter is None:
-            # Traced on the processor, where the graphs will run; the weights are copied.
-            self._exporter = BundleExporter(self.averaged.cpu(), self.settings.planner.horizon)
-            self._average.to(self._device)
-        self._exporter.export(path, self._about(evaluation or self.evaluation or Evaluation()))
+        exporter = self._exporter or self._trace()
+        exporter.export(path, self._about(evaluation or self.evaluation or Evaluation()))
         return load_bundle(path)
+
+    def _trace(self) -> BundleExporter:
+        # Traced on the processor, where the graphs will run; the weights are copied.
+        self._exporter = BundleExporter(self.averaged.cpu(), self.settings.planner.horizon)
+        self._average.to(self._device)
+        return self._exporter
 
     def _about(self, evaluation: Evaluation) -> dict[str, Any]:
         errors = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,9 @@ from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import LearnerSettings
 from planet_ros.control.exploration import RandomPolicy, exploring
 from planet_ros.control.policy import PlanningPolicy, Policy
-from planet_ros.data import Parts
+from planet_ros.data import Parts, Signature
 from planet_ros.environments import BrokenEnvironment, Environment, EnvironmentSpec
+from planet_ros.models import Task
 from planet_ros.planning import Plan
 from planet_ros.training.collect import collect
 from planet_ros.training.evaluate import LONGEST_EPISODE, evaluate
@@ -25,12 +26,18 @@ HELD_OUT_SEED = 900_000
 """First start of the evaluation after training; training starts count up from its seed."""
 
 
-def train(settings: LearnerSettings, make_model: MakeModel = make_model) -> RunFolder:
+def train(
+    settings: LearnerSettings,
+    make_model: MakeModel = make_model,
+    task_of: Callable[[Signature], Task] | None = None,
+) -> RunFolder:
     """Learn an environment from scratch, or go on where the run in the output folder stopped.
 
     Args:
         settings: Of environment, model, planner and training.
         make_model: Of another kind than the settings name; to continue a run, the same.
+        task_of: Makes of the environment's signature what is known of its reward or its end; None:
+            both are learned. The evaluation goes by the environment's own.
 
     Raises:
         UserError: A setting does not fit the environment, the output folder holds a run or cannot
@@ -54,6 +61,7 @@ def train(settings: LearnerSettings, make_model: MakeModel = make_model) -> RunF
                 environment=environment.spec,
                 say=progress.line,
                 make_model=make_model,
+                task=None if task_of is None else task_of(environment.signature),
             )
             progress.start_at(session.steps)
             _learn_or_save(session, environment, progress)

@@ -22,6 +22,8 @@ from planet_ros.control.exploration import RandomPolicy
 from planet_ros.data import Episode, EpisodeBuilder, EpisodeStore, Signature, Step
 from planet_ros.environments import EnvironmentSpec
 from planet_ros.interface.document import Interface
+from planet_ros.models import Task
+from planet_ros.models.relabel import judged
 from planet_ros.training.checkpoint import read_checkpoint
 from planet_ros.training.commit import Journal, unwritable
 from planet_ros.training.hints import hints
@@ -46,6 +48,7 @@ class Session:
         say: Callable[[str], None],
         interface: Interface | None = None,
         make_model: MakeModel = make_model,
+        task: Task | None = None,
     ) -> None:
         """Start a run, or continue the one in the output folder.
 
@@ -56,6 +59,7 @@ class Session:
             interface: Likewise, of a robot.
             say: Takes a line on what happened, for a person.
             make_model: Of another kind than the settings name; to continue a run, the same.
+            task: What is known and need not be learned; it judges steps in the environment's place.
 
         Raises:
             UserError: The output folder holds a run, or one that does not fit the settings, or
@@ -72,7 +76,7 @@ class Session:
         self._say = say
         self.run = RunFolder.start(training.output, resume=training.resume)
         try:
-            self._open(environment, interface, make_model)
+            self._open(environment, interface, task, make_model)
         except BaseException:
             self.close()
             raise
@@ -81,6 +85,7 @@ class Session:
         self,
         environment: EnvironmentSpec | None,
         interface: Interface | None,
+        task: Task | None,
         make_model: MakeModel,
     ) -> None:
         settings, training = self.settings, self.settings.training
@@ -98,6 +103,7 @@ class Session:
             environment=environment,
             interface=interface,
             store=store,
+            task=task,
             make_model=make_model,
         )
         if saved is not None:
@@ -165,6 +171,7 @@ class Session:
         """
         self._signature.check(step.layout, "step")
         training = self.settings.training
+        step = self._judged(step)
         episode = self._builder.add(step)
         if episode is not None:
             self._keep(episode)
@@ -175,6 +182,13 @@ class Session:
         pauses = training.pauses_at(self.steps, step.environment_steps, step.last) or self.finished
         cut = self._fits_at_cuts and episode is not None
         return self._fits_or_commits((step.index > 0 and pauses) or cut, kept=episode is not None)
+
+    def _judged(self, step: Step) -> Step:
+        """With the reward and the end that the task gives it, if there is one."""
+        task, before = self.learner.model.task, self._builder.newest
+        if task is None or before is None or step.index != before.index + 1:
+            return step  # what is no transition has no reward
+        return judged(before, step, task)
 
     def lose(self, step: Step) -> bool:
         """Cut the episode before a step whose images never arrived.

@@ -39,9 +39,10 @@ class TorchBeliefModel:
         return following.cpu().numpy()
 
     @torch.no_grad()
-    def imagine(self, belief: Array, actions: Array) -> Rollouts:
-        """What is expected of candidates `actions` (N, H, A)."""
-        imagined = self._model.imagine(self._tensor(belief), self._tensor(actions))
+    def imagine(self, belief: Array, actions: Array, goal: Array | None = None) -> Rollouts:
+        """What is expected of candidates `actions` (N, H, A), for a goal (G,) if there is one."""
+        wanted = None if goal is None else self._tensor(goal)
+        imagined = self._model.imagine(self._tensor(belief), self._tensor(actions), wanted)
         return Rollouts(
             imagined.rewards.cpu().numpy(),
             *(None if part is None else part.cpu().numpy() for part in imagined[1:]),

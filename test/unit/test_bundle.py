@@ -254,6 +254,11 @@ class Folder:
         )
 
 
+def _add_goal(folder: Folder) -> None:
+    goal = {"name": "wanted", "shape": [2], "role": "goal"}
+    folder.edit(lambda document: document["signature"]["observation"].append(goal))
+
+
 def _remove(name: str) -> Callable[[Folder], None]:
     return lambda folder: (folder.path / name).unlink()
 
@@ -404,9 +409,13 @@ DAMAGES: dict[str, tuple[Callable[[Folder], None], list[str]]] = {
     ),
     "requirements that are no list": (_set("requires", "horizon"), ["requires: found 'horizon'"]),
     "unknown planner": (_set("planner", "kind", "oracle"), ["planner.kind: ", "found 'oracle'"]),
-    "goal": (
+    "goal and nothing that is seen": (
         _set("signature", "observation", 0, {"name": "goal", "shape": [3], "role": "goal"}),
-        ["manifest.json: signature.observation: found the goals ['goal']", "update planet_ros"],
+        ["manifest.json: signature: found the goals ['goal']", "beside something that is seen"],
+    ),
+    "goal that the graph does not take": (
+        _add_goal,
+        ["imagine.onnx: inputs: found ['actions', 'belief']", "expected", "'goal'"],
     ),
     "other format": (_set("format", "tar"), ["manifest.json: format: ", "'tar'"]),
     "other belief size": (

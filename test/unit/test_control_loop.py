@@ -107,8 +107,8 @@ class Watched:
         self.done += 1
         return result
 
-    def imagine(self, belief: Array, actions: Array) -> Rollouts:
-        rollouts = self._model.imagine(belief, actions)
+    def imagine(self, belief: Array, actions: Array, goal: Array | None = None) -> Rollouts:
+        rollouts = self._model.imagine(belief, actions, goal)
         if self.value is not None:
             return rollouts._replace(rewards=np.full_like(rollouts.rewards, self.value))
         return rollouts

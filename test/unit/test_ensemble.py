@@ -97,7 +97,9 @@ def fit(model: Ensemble, episodes: list[Episode], updates: int, rate: float = 3e
 
 def predict(model: Ensemble, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
     """Next observation (E, N, O) and reward (E, N) by each member, as the loss sees them."""
-    return model._means(observation, model._network(observation, action))
+    following, reward = model._means(observation, model._network(observation, action))
+    assert reward is not None
+    return following, reward
 
 
 class Literal:

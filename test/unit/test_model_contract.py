@@ -1,4 +1,7 @@
-"""What every world model keeps to, whatever is inside; a new kind of model joins `MODELS`."""
+"""What every world model keeps to, whatever is inside; a new kind of model joins `MODELS`.
+
+So does a task: `TASKS` makes one for the models that are named there.
+"""
 
 from __future__ import annotations
 
@@ -11,31 +14,32 @@ import pytest
 import torch
 from batches import floats, signature_of
 from own_model import LinearQuadratic
+from tasks import ending, quadratic, reaching
 from torch import Tensor
 
 from planet_ros.bundle.export import BundleExporter
 from planet_ros.bundle.runtime import load_bundle
 from planet_ros.config import PlannerSettings, RssmSettings, WorldModelSettings
 from planet_ros.data import Episode, Replay, Signature, Statistics
-from planet_ros.models import Ensemble, Rssm, WorldModel
-from planet_ros.models.contract import TorchBatch
+from planet_ros.models import Ensemble, Rssm, Task, WorldModel
+from planet_ros.models.contract import Imagined, TorchBatch
 
 LOW, HIGH = floats([-2, 0]), floats([2, 10])
 CANDIDATES, HORIZON = 6, 5
 CAMERA = {"camera": (4, 5, 3)}
 
-Make = Callable[[Signature], WorldModel]
+Make = Callable[[Signature, "Task | None"], WorldModel]
 
 
 def ensemble(**settings: Any) -> Make:
     values = {"members": 3, "hidden_sizes": [8, 6], "predict_continue": False, **settings}
-    return lambda signature: Ensemble(signature, WorldModelSettings(**values))
+    return lambda signature, task: Ensemble(signature, WorldModelSettings(**values), task)
 
 
 def rssm(predict_continue: bool = False, **settings: Any) -> Make:
     sizes = {"deterministic_size": 7, "stochastic_size": 4, "hidden_size": 9}
     values = RssmSettings(**{**sizes, "image_hidden_size": 11, **settings})
-    return lambda signature: Rssm(signature, values, predict_continue)
+    return lambda signature, task: Rssm(signature, values, predict_continue, task)
 
 
 ONE, TWO = {"observation": 3}, {"joints": 2, "target": 3}
@@ -51,8 +55,33 @@ MODELS: dict[str, tuple[Make, dict[str, int], dict[str, tuple[int, int, int]]]] 
     "rssm of vectors and images": (rssm(True), TWO, CAMERA),
     "rssm, stochastic path": (rssm(path="stochastic", disagreement_samples=2), ONE, {}),
     "rssm, deterministic path": (rssm(path="deterministic"), ONE, CAMERA),
-    "linear, of examples/own_model.py": (LinearQuadratic, TWO, {}),
+    "linear, of examples/own_model.py": (
+        lambda signature, task: LinearQuadratic(signature),
+        TWO,
+        {},
+    ),
+    "ensemble with a quadratic task": (ensemble(), TWO, {}),
+    "ensemble with a goal": (ensemble(predict_continue=True), TWO, {}),
+    "ensemble of one member, gaussian, with a goal": (
+        ensemble(members=1, head="gaussian", target="state"),
+        ONE,
+        {},
+    ),
+    "ensemble that knows the end": (ensemble(predict_continue=True), TWO, {}),
+    "rssm with a quadratic task": (rssm(disagreement_samples=3), TWO, CAMERA),
+    "rssm with a goal": (rssm(True, disagreement_samples=2), ONE, {}),
 }
+
+
+TASKS: dict[str, tuple[Callable[[Signature], Task], int]] = {
+    "ensemble with a quadratic task": (quadratic, 0),
+    "ensemble with a goal": (reaching, 4),
+    "ensemble of one member, gaussian, with a goal": (reaching, 5),
+    "ensemble that knows the end": (ending, 0),
+    "rssm with a quadratic task": (quadratic, 0),
+    "rssm with a goal": (reaching, 5),
+}
+"""Tasks, and numbers of their goals, of those of `MODELS` that have one."""
 
 
 @pytest.fixture(autouse=True)
@@ -67,9 +96,12 @@ class Case:
     """A model with scales taken from data, and a seed for all that is random."""
 
     def __init__(self, kind: str, seed: int = 0) -> None:
-        self.make, vectors, images = MODELS[kind]
-        self.signature = signature_of(vectors, LOW, HIGH, images)
+        make, vectors, images = MODELS[kind]
+        task_of, goal = TASKS.get(kind, (None, 0))
+        self.make = lambda signature: make(signature, task_of and task_of(signature))
+        self.signature = signature_of(vectors, LOW, HIGH, images, goal=goal)
         self.rng = np.random.default_rng(seed)
+        self.goal = torch.tensor(self.rng.normal(3, 4, goal), dtype=torch.float32) if goal else None
         torch.manual_seed(seed)
         self.model = self.make(self.signature)
         self.episodes = [self.episode() for _ in range(3)]
@@ -82,6 +114,8 @@ class Case:
             observation[part.name] = values.astype(np.float32)
         for name, shape in self.signature.images.items():
             observation[name] = self.rng.integers(256, size=(steps + 1, *shape), dtype=np.uint8)
+        if self.goal is not None:
+            observation["wanted"] = np.tile(self.goal.numpy(), (steps + 1, 1))
         return Episode(
             observation=observation,
             action=self.actions(steps)[0],
@@ -99,6 +133,9 @@ class Case:
         with torch.no_grad():
             *_, belief = self.model.filtered(self.episodes[0])
         return belief, torch.from_numpy(self.actions(candidates=CANDIDATES))
+
+    def imagine(self, belief: Tensor, actions: Tensor, model: WorldModel | None = None) -> Imagined:
+        return (model or self.model).imagine(belief, actions, self.goal)
 
     def batch(self, length: int = 6) -> TorchBatch:
         sampler = Replay.of(self.episodes, length).sampler()
@@ -154,15 +191,18 @@ def test_belief_depends_on_every_part_and_not_on_the_order_of_parts(case: Case) 
     expected = model.observe(belief, action, seen)
     turned = dict(reversed(seen.items()))
     torch.testing.assert_close(model.observe(belief, action, turned), expected, rtol=0, atol=0)
-    for name, values in episode.observation.items():
-        other = {**seen, name: torch.from_numpy(values[4])}
-        assert not torch.allclose(model.observe(belief, action, other), expected), name
+    for part in case.signature.seen:
+        other = {**seen, part.name: torch.from_numpy(episode.observation[part.name][4])}
+        assert not torch.allclose(model.observe(belief, action, other), expected), part.name
+    # A goal is not something seen: nothing is believed because of it.
+    seen.pop("wanted", None)
+    torch.testing.assert_close(model.observe(belief, action, seen), expected, rtol=0, atol=0)
 
 
 @torch.no_grad()
 def test_imagination_has_its_shapes_and_bounds(case: Case) -> None:
     belief, actions = case.start()
-    found = case.model.imagine(belief, actions)
+    found = case.imagine(belief, actions)
     for value in found:
         if value is not None:
             assert value.shape == (CANDIDATES, HORIZON)
@@ -184,7 +224,7 @@ def test_same_question_has_the_same_answer(case: Case) -> None:
     for seed in (1, 2):
         torch.manual_seed(seed)
         beliefs = torch.stack(list(model.filtered(case.episodes[1])))
-        answers.append((beliefs, *model.imagine(belief, actions)))
+        answers.append((beliefs, *case.imagine(belief, actions)))
     for one, other in zip(*answers, strict=True):
         assert one is None or torch.equal(one, other)
     assert torch.equal(belief, before[0]) and torch.equal(actions, before[1])
@@ -193,9 +233,9 @@ def test_same_question_has_the_same_answer(case: Case) -> None:
 @torch.no_grad()
 def test_each_candidate_is_imagined_by_itself(case: Case) -> None:
     belief, actions = case.start()
-    together = case.model.imagine(belief, actions)
+    together = case.imagine(belief, actions)
     for candidate in range(CANDIDATES):
-        alone = case.model.imagine(belief, actions[candidate : candidate + 1])
+        alone = case.imagine(belief, actions[candidate : candidate + 1])
         of_it = (None if v is None else v[candidate : candidate + 1] for v in together)
         assert_equal(alone, tuple(of_it))
 
@@ -203,33 +243,33 @@ def test_each_candidate_is_imagined_by_itself(case: Case) -> None:
 @torch.no_grad()
 def test_what_is_done_later_changes_nothing_earlier(case: Case) -> None:
     belief, actions = case.start()
-    whole = case.model.imagine(belief, actions)
+    whole = case.imagine(belief, actions)
     for steps in (1, 3):
-        part = case.model.imagine(belief, actions[:, :steps])
+        part = case.imagine(belief, actions[:, :steps])
         assert_equal(part, tuple(None if value is None else value[:, :steps] for value in whole))
     later = actions.clone()
     later[:, -1] = 1.0
-    assert not torch.allclose(case.model.imagine(belief, later).rewards, whole.rewards)
+    assert not torch.allclose(case.imagine(belief, later).rewards, whole.rewards)
 
 
 @torch.no_grad()
 def test_dream_expects_the_rewards_that_are_planned_with(case: Case) -> None:
     belief, actions = case.start()
-    rewards = case.model.imagine(belief, actions).rewards
+    rewards = case.imagine(belief, actions).rewards
     for candidate in (0, 3):
-        dream = case.model.dream(belief, actions[candidate], samples=2)
+        dream = case.model.dream(belief, actions[candidate], 2, case.goal)
         torch.testing.assert_close(dream.reward, rewards[candidate], rtol=1e-4, atol=1e-3)
 
 
 @torch.no_grad()
 def test_dream_shows_every_part(case: Case) -> None:
     belief, actions = case.start()
-    dream = case.model.dream(belief, actions[0], samples=2)
-    assert set(dream.observation) == {part.name for part in case.signature.observation}
+    dream = case.model.dream(belief, actions[0], 2, case.goal)
+    assert set(dream.observation) == {part.name for part in case.signature.seen}
     samples = len(dream.sampled_reward)
     assert samples >= 1
     assert dream.sampled_reward.shape == (samples, HORIZON)
-    for part in case.signature.observation:
+    for part in case.signature.seen:
         shown = dream.observation[part.name]
         assert shown.shape == (HORIZON, *part.shape)
         assert shown.dtype == (torch.uint8 if part.role == "image" else torch.float32)
@@ -243,8 +283,10 @@ def test_dream_shows_every_part(case: Case) -> None:
 
 
 @torch.no_grad()
-def test_units_of_the_data_change_nothing_but_the_units(case: Case) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in MODELS if kind not in TASKS])
+def test_units_of_the_data_change_nothing_but_the_units(kind: str) -> None:
     """The same weights say the same of an environment in metres and of it in inches."""
+    case = Case(kind)
     signature = signature_of(
         {part.name: part.shape[0] for part in case.signature.parts("vector")},
         LOW * 7 + 1,
@@ -274,7 +316,7 @@ def test_units_of_the_data_change_nothing_but_the_units(case: Case) -> None:
     *_, other_belief = other.filtered(episodes[0])
     found, expected = (
         other.imagine(other_belief, actions * 7 + 1),
-        case.model.imagine(belief, actions),
+        case.imagine(belief, actions),
     )
     torch.testing.assert_close(found.rewards, expected.rewards * 500 - 20, rtol=1e-3, atol=1.0)
     if expected.disagreement is not None and found.disagreement is not None:
@@ -288,7 +330,8 @@ def test_units_of_the_data_change_nothing_but_the_units(case: Case) -> None:
 def test_loss_is_one_number_that_every_weight_feels(case: Case) -> None:
     loss, metrics = case.model.loss(case.batch(), 3)
     assert loss.shape == ()
-    assert {"loss", "observation_loss", "reward_loss"} <= set(metrics)
+    assert {"loss", "observation_loss"} <= set(metrics)
+    assert ("reward_loss" in metrics) == case.model.learns_reward  # what is known is not learned
     assert all(value.isfinite() and not value.requires_grad for value in metrics.values())
     loss.backward()
     for name, weight in case.model.named_parameters():
@@ -315,12 +358,12 @@ def test_state_holds_all_that_was_learned(case: Case) -> None:
     other = case.make(case.signature)
     belief, actions = case.start()
     assert not torch.allclose(
-        other.imagine(belief, actions).rewards, case.model.imagine(belief, actions).rewards
+        case.imagine(belief, actions, other).rewards, case.imagine(belief, actions).rewards
     )
     other.load_state_dict(case.model.state_dict())
     for one, two in zip(
-        (*case.model.filtered(case.episodes[0]), *case.model.imagine(belief, actions)),
-        (*other.filtered(case.episodes[0]), *other.imagine(belief, actions)),
+        (*case.model.filtered(case.episodes[0]), *case.imagine(belief, actions)),
+        (*other.filtered(case.episodes[0]), *case.imagine(belief, actions, other)),
         strict=True,
     ):
         assert (one is None) == (two is None)
@@ -353,13 +396,14 @@ def test_bundle_says_what_the_model_says_after_weights_were_replaced(
     belief = bundle.model.initial_belief()
     before = np.concatenate([case.signature.middle[None], episode.action])
     for step, expected in enumerate(model.filtered(episode)):
-        seen = {name: values[step] for name, values in episode.observation.items()}
+        seen = {part.name: episode.observation[part.name][step] for part in case.signature.seen}
         belief = bundle.model.observe(belief, before[step], seen)
         np.testing.assert_allclose(belief, expected.numpy(), rtol=1e-4, atol=1e-4)
     for candidates in (1, 2, 40):
         actions = case.actions(candidates=candidates)
-        found = bundle.model.imagine(belief, actions)
-        wanted = model.imagine(torch.from_numpy(belief), torch.from_numpy(actions))
+        goal = None if case.goal is None else case.goal.numpy()
+        found = bundle.model.imagine(belief, actions, goal)
+        wanted = case.imagine(torch.from_numpy(belief), torch.from_numpy(actions), model)
         assert found._fields == wanted._fields
         for value, number in zip(found, wanted, strict=True):
             assert (value is None) == (number is None)
@@ -367,3 +411,25 @@ def test_bundle_says_what_the_model_says_after_weights_were_replaced(
                 assert value.shape == (candidates, HORIZON)
                 scale = max(float(number.abs().max()), 1.0)
                 np.testing.assert_allclose(value, number.numpy(), rtol=1e-4, atol=1e-4 * scale)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", [kind for kind, (_, goal) in TASKS.items() if goal])
+def test_another_goal_is_another_reward_of_the_same_future(kind: str) -> None:
+    case = Case(kind)
+    belief, actions = case.start()
+    before = case.imagine(belief, actions)
+    assert case.goal is not None
+    case.goal += 5
+    after = case.imagine(belief, actions)
+    assert not torch.allclose(after.rewards, before.rewards)
+    assert case.model.task is not None
+    # The rewards are those of the observations that a dream shows, judged by the task; of several
+    # members they are a mean, and the dream shows only theirs.
+    for candidate in (0, 3):
+        dream = case.model.dream(belief, actions[candidate], 0, case.goal)
+        name = case.signature.parts("vector")[0].name
+        shown = torch.cat([dream.observation[name], actions[candidate]], dim=-1)
+        if isinstance(case.model, Rssm) or case.model.members == 1:
+            bound = -0.05 * (shown - case.goal).square().mean(dim=-1)
+            assert (after.rewards[candidate] <= bound + 1e-3).all()

@@ -46,7 +46,7 @@ class Adding:
         self.actions.append(action.copy())
         return belief + action + observation["observation"] + observation["more"]
 
-    def imagine(self, belief: Array, actions: Array) -> Rollouts:
+    def imagine(self, belief: Array, actions: Array, goal: Array | None = None) -> Rollouts:
         distance = actions - np.tanh(belief)
         return Rollouts(-self.scale * np.square(distance).sum(axis=-1))
 
@@ -158,7 +158,7 @@ class TestPlanning:
         class Recording(Adding):
             imagined: list[Array]
 
-            def imagine(self, belief: Array, actions: Array) -> Rollouts:
+            def imagine(self, belief: Array, actions: Array, goal: Array | None = None) -> Rollouts:
                 self.imagined.append(actions.copy())
                 return super().imagine(belief, actions)
 
@@ -193,7 +193,7 @@ class TestPlanning:
         class Greedy(Adding):
             """Wants the most, and looks at what it is asked about."""
 
-            def imagine(self, belief: Array, actions: Array) -> Rollouts:
+            def imagine(self, belief: Array, actions: Array, goal: Array | None = None) -> Rollouts:
                 assert (np.abs(np.diff(actions[..., 0], axis=1)) <= 0.1 + 1e-6).all()
                 return Rollouts(actions.sum(axis=-1))
 
@@ -244,7 +244,7 @@ class TestPlanning:
         class Quarrelling(Adding):
             """Rewards large actions, and disagrees on them the more."""
 
-            def imagine(self, belief: Array, actions: Array) -> Rollouts:
+            def imagine(self, belief: Array, actions: Array, goal: Array | None = None) -> Rollouts:
                 size = actions.sum(axis=-1)
                 return Rollouts(size, disagreement=np.square(size - 1))
 
