@@ -52,7 +52,13 @@ def step_reward(interface: Interface, make: Make) -> StepReward | None:
 
 
 class QuadraticReward:
-    """Minus the weighted squared distances to set-points."""
+    """Minus the weighted squared distances to set-points.
+
+    Attributes:
+        terms: Of what is observed.
+        action_weight: (A,) of each number of the action.
+        action_setpoint: (A,) likewise.
+    """
 
     def __init__(self, interface: Interface, make: Make) -> None:
         """Find each term's numbers by its field's place in its part.
@@ -66,11 +72,11 @@ class QuadraticReward:
         """
         parts = [(part.fields, PartReader(part, make)) for part in interface.observation]
         seen = {place.label: place for fields, reader in parts for place in _places(fields, reader)}
-        wanted: dict[str, _Place] = {}
+        wanted: dict[str, Place] = {}
         if interface.goal is not None:
             reader = PartReader(interface.goal, make)
             wanted = {place.label: place for place in _places(interface.goal.fields, reader)}
-        self._terms = []
+        self.terms: list[Term] = []
         for index, term in enumerate(interface.reward.observation):
             where = f"reward.observation[{index}]"
             place = _named(term.field, seen, where)
@@ -82,8 +88,8 @@ class QuadraticReward:
                 )
             weight = spread(term.weight, place.size, f"{where}: weight")
             setpoint = spread(term.setpoint, place.size, f"{where}: setpoint")
-            self._terms.append(_Term(place, weight, setpoint, goal))
-        self._action_weight, self._action_setpoint = _action_terms(interface, make)
+            self.terms.append(Term(place, weight, setpoint, goal))
+        self.action_weight, self.action_setpoint = _action_terms(interface, make)
 
     def of(
         self, observation: Parts, action: NDArray[np.floating], goal: NDArray[np.floating] | None
@@ -95,9 +101,9 @@ class QuadraticReward:
             action: (A,).
             goal: (n,) likewise; None where the document has none.
         """
-        distances = np.asarray(action, np.float64) - self._action_setpoint
-        cost = float((self._action_weight * distances**2).sum())
-        for term in self._terms:
+        distances = np.asarray(action, np.float64) - self.action_setpoint
+        cost = float((self.action_weight * distances**2).sum())
+        for term in self.terms:
             setpoint = term.setpoint
             if term.goal is not None:
                 assert goal is not None  # a tick has one wherever the document has
@@ -110,7 +116,7 @@ class QuadraticReward:
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Where a field is in the vector of its part."""
 
     label: str
@@ -121,10 +127,12 @@ class _Place:
 
     @property
     def is_angle(self) -> bool:
+        """Whether each number is seen as its cosine and sine."""
         return self.encoding in ("angle", "yaw")
 
     @property
     def size(self) -> int:
+        """How many numbers there are, of angles the radians."""
         return self.encoded_size // 2 if self.is_angle else self.encoded_size
 
     def numbers(self, vector: NDArray[np.floating]) -> Numbers:
@@ -137,22 +145,31 @@ class _Place:
 
 
 @dataclass(frozen=True)
-class _Term:
-    place: _Place
+class Term:
+    """One field's part of the reward.
+
+    Attributes:
+        place: Of the field's numbers.
+        weight: (k,) of each.
+        setpoint: (k,) of each, in radians of angles.
+        goal: Where the set-points are in the goal; None: they are constants.
+    """
+
+    place: Place
     weight: Numbers
     setpoint: Numbers
-    goal: _Place | None
+    goal: Place | None
 
 
-def _places(fields: Iterable[ObservedField], reader: PartReader) -> Iterable[_Place]:
+def _places(fields: Iterable[ObservedField], reader: PartReader) -> Iterable[Place]:
     first = 0
     for field in fields:
         size = reader.encoded_sizes[field.label]
-        yield _Place(field.label, reader.name, first, size, field.encoding)
+        yield Place(field.label, reader.name, first, size, field.encoding)
         first += size
 
 
-def _named(name: str, places: dict[str, _Place], where: str) -> _Place:
+def _named(name: str, places: dict[str, Place], where: str) -> Place:
     if name not in places:
         known = ", ".join(sorted(places)) or "none"
         raise UserError(f"{where}: found {name!r}, expected one of {known}")

@@ -18,6 +18,7 @@ reader of bags gives. They come in the order of the times at which they were rec
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from planet_ros.data.episode import Step
 from planet_ros.data.signature import Signature
 from planet_ros.errors import UserError
+from planet_ros.interface.commands import Commands
 from planet_ros.interface.conditions import parse_condition
 from planet_ros.interface.document import Interface
 from planet_ros.interface.paths import parse_path
@@ -97,7 +99,7 @@ class Timeline:
         self._together = together
         self._period_ns = round(interface.period_s * 1e9)
         self._writer = ActionWriter(interface.action, make)
-        self._commands = _Commands(interface, self._writer)
+        self._commands = Commands(interface, self._writer)
         self._readers: dict[str, list[PartReader]] = {}
         self._limit_ns: dict[str, int] = {}
         for part in interface.observation:
@@ -127,6 +129,7 @@ class Timeline:
             reward=step_reward(interface, make),
         )
         self._held: dict[str, _Held] = {}
+        self._forget_stamps()
         self._waiting: deque[_Waiting] = deque()
         self._next_ns: int | None = None
         self._now_ns: int | None = None
@@ -167,7 +170,7 @@ class Timeline:
             self.dropped[topic] += 1
             raise
         if self._together:
-            self._look_together(received_ns)
+            self._look_together()
             self._answer()
 
     def advance(self, now_ns: int) -> None:
@@ -176,6 +179,7 @@ class Timeline:
         if before is not None and now_ns < before:
             self.cut("time went back")
             self._held.clear()
+            self._forget_stamps()
             self._commands.forget()
             self._next_ns = None
         if self._together:
@@ -250,7 +254,22 @@ class Timeline:
                 longest_ns = max(self._limit_ns[name], LONGEST_GAP_PERIODS * self._period_ns)
                 if not 0 < stamp_ns - earlier_ns <= longest_ns:
                     self.cut("stamps jump")
+                    self._forget_stamps()
         self._held[name] = _Held(reading, received_ns)
+        if self._together and name != self._goal and reading.stamp_ns is not None:
+            self._gather(name, reading, reading.stamp_ns)
+
+    def _forget_stamps(self) -> None:
+        self._gathered: dict[int, dict[str, Reading]] = {}
+        self._looked_ns: int | None = None
+
+    def _gather(self, name: str, reading: Reading, stamp_ns: int) -> None:
+        """Keep what belongs together by its stamp: topics overtake one another."""
+        if self._looked_ns is not None and stamp_ns <= self._looked_ns:
+            return  # repeated
+        self._gathered.setdefault(stamp_ns, {})[name] = reading
+        while len(self._gathered) > MOST_WAITING:
+            del self._gathered[min(self._gathered)]
 
     def _look(self, now_ns: int) -> None:
         """A tick of the clock."""
@@ -259,31 +278,33 @@ class Timeline:
             self.cut(f"nothing new of {', '.join(missing)}")
             return
         command = self._commands.in_force(now_ns - self._period_ns // 2)
-        tick = self._tick(now_ns)
+        tick = self._tick(now_ns, {name: self._held[name].reading for name in self._limit_ns})
         if tick is not None:
             self._maker.add(tick, command)
 
-    def _look_together(self, now_ns: int) -> None:
-        """See whether all parts have come to the same stamp, which is new."""
-        if any(name not in self._held for name in self._limit_ns):
-            return
-        if self._goal is not None and self._goal not in self._held:
-            return
-        stamps = {self._held[name].reading.stamp_ns for name in self._limit_ns}
-        if len(stamps) > 1:
-            return
-        stamp_ns = stamps.pop()
-        if stamp_ns is None:
+    def _look_together(self) -> None:
+        """See whether all parts have come to a stamp, which is new."""
+        held = [self._held[name] for name in self._limit_ns if name in self._held]
+        if any(one.reading.stamp_ns is None for one in held):
             raise UserError(
                 f"{', '.join(self._limit_ns)}: found no stamp, expected one: in lock-step it says "
                 "which messages belong together"
             )
-        newest = self._waiting[-1].tick.stamp_ns if self._waiting else None
-        if newest is not None and stamp_ns <= newest:
+        if self._goal is not None and self._goal not in self._held:
             return
+        for stamp_ns in sorted(self._gathered):
+            if len(self._gathered[stamp_ns]) == len(self._limit_ns):
+                self._tick_together(stamp_ns)
+
+    def _tick_together(self, stamp_ns: int) -> None:
+        """A tick of lock-step; what came before it and is not complete will not be."""
+        readings = self._gathered[stamp_ns]
+        self._gathered = {at: kept for at, kept in self._gathered.items() if at > stamp_ns}
+        self._looked_ns = stamp_ns
+        newest = self._waiting[-1].tick.stamp_ns if self._waiting else None
         if newest is not None and abs(stamp_ns - newest - self._period_ns) > self._period_ns // 2:
             self.cut("the period changed")
-        tick = self._tick(stamp_ns)
+        tick = self._tick(stamp_ns, readings)
         if tick is None:
             return
         if not self._waiting:
@@ -307,10 +328,10 @@ class Timeline:
         self._maker.cut(reason)
         self._maker.add(self._waiting[0].tick, None)
 
-    def _tick(self, stamp_ns: int) -> Tick | None:
-        """What is held now; None, and a cut, where a picture cannot be decoded."""
+    def _tick(self, stamp_ns: int, readings: Mapping[str, Reading]) -> Tick | None:
+        """What was read; None, and a cut, where a picture cannot be decoded."""
         try:
-            observation = {name: self._held[name].reading.values for name in self._limit_ns}
+            observation = {name: readings[name].values for name in self._limit_ns}
         except UserError:
             self.cut("a picture could not be decoded")
             return None
@@ -320,8 +341,8 @@ class Timeline:
         self._end.newest = None
         if self._condition is not None:
             measured: dict[str, NDArray[np.float64]] = {}
-            for held in self._held.values():
-                measured.update(held.reading.measured)
+            for reading in readings.values():
+                measured.update(reading.measured)
             ended = ended or self._condition.holds(measured)
         reward = self._reward.newest if self._reward.topic else 0.0
         return Tick(stamp_ns, observation, reward, ended)
@@ -335,76 +356,6 @@ class Timeline:
                 f"end.condition: found {', '.join(unknown)}, expected names of observed fields: "
                 f"{', '.join(sorted(known))}"
             )
-
-
-class _Commands:
-    """What was commanded, by whomever."""
-
-    def __init__(self, interface: Interface, writer: ActionWriter) -> None:
-        self._writer = writer
-        self._low = np.array([part.low for part in writer.signature_parts])
-        self._high = np.array([part.high for part in writer.signature_parts])
-        topics = [part.topic for part in interface.action]
-        timeouts = {part.topic: round(part.timeout_s * 1e9) for part in interface.action}
-        self._timeout_ns = {topic: timeouts[topic] for topic in topics}
-        self.forget()
-
-    def forget(self) -> None:
-        count = len(self._low)
-        self._values = np.zeros(count)
-        self._known = np.zeros(count, np.bool_)
-        self._at_ns = np.zeros(count, np.int64)
-        self._expire_ns = np.zeros(count, np.int64)
-        # When each state of knowledge began, with the times at which its numbers expire.
-        self._states: deque[tuple[int, NDArray[np.float64], NDArray[np.int64]]] = deque()
-        self._answers: dict[int, NDArray[np.float32]] = {}
-        self._unstamped: NDArray[np.float32] | None = None
-
-    def take(self, topic: str, message: Any, received_ns: int) -> None:
-        indices, values, stamp_ns = self._writer.read(topic, message)
-        timeout_ns = self._timeout_ns[topic]
-        self._values[indices] = values
-        self._known[indices] = True
-        self._expire_ns[indices] = (
-            received_ns + timeout_ns if timeout_ns else np.iinfo(np.int64).max
-        )
-        if not self._known.all():
-            return
-        self._states.append((received_ns, self._values.copy(), self._expire_ns.copy()))
-        while len(self._states) > MOST_WAITING:
-            self._states.popleft()
-        action = self._within(self._values)
-        if stamp_ns is None:
-            self._unstamped = action
-        else:
-            self._answers[stamp_ns] = action
-            while len(self._answers) > MOST_WAITING:
-                del self._answers[next(iter(self._answers))]
-
-    def in_force(self, at_ns: int) -> NDArray[np.float32] | None:
-        """What acted then; None where it is not known."""
-        while len(self._states) > 1 and self._states[1][0] <= at_ns:
-            self._states.popleft()
-        if not self._states or self._states[0][0] > at_ns:
-            return None
-        _, values, expire_ns = self._states[0]
-        return self._within(values) if (at_ns < expire_ns).all() else None
-
-    def newest(self, now_ns: int) -> NDArray[np.float32] | None:
-        """What acts now, without forgetting what acted before."""
-        known = self._known.all() and (now_ns < self._expire_ns).all()
-        return self._within(self._values) if known else None
-
-    def answer(self, stamp_ns: int) -> NDArray[np.float32] | None:
-        """The answer to a tick of lock-step; None where it has not come."""
-        found = self._answers.pop(stamp_ns, None)
-        if found is None:
-            found, self._unstamped = self._unstamped, None
-        return found
-
-    def _within(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
-        """As the robot takes it: somebody else's command may lie outside of the range."""
-        return np.clip(values, self._low, self._high).astype(np.float32)
 
 
 class _Scalar:

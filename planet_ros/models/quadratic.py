@@ -2,8 +2,8 @@
 
     reward = − Σ weight · distance(number, set-point)²
 
-over numbers of the observation that an action leads to, and over actions. An angle is given by its
-cosine and sine, and its distance is the short way round, in radians.
+over numbers of the observation before an action, and over actions, as Gymnasium's pendulum has it.
+An angle is given by its cosine and sine, and its distance is the short way round, in radians.
 """
 
 from __future__ import annotations
@@ -123,23 +123,23 @@ class QuadraticReward:
         told = [term for term in turned if term not in shown]
         costs: list[Tensor] = []
         if plain:
-            found = _taken(next_observation, plain)
+            found = _taken(observation, plain)
             costs.append(_cost(found - _setpoints(plain, goal, found), plain))
         if self.action:
             done = _columns(action, [term.index for term in self.action])
             costs.append(_cost(done - _setpoints(self.action, goal, done), self.action))
         if told:
-            cosine = _taken(next_observation, told)
+            cosine = _taken(observation, told)
             angle = _setpoints(told, goal, cosine)
-            sine = _taken(next_observation, told, 1)
+            sine = _taken(observation, told, 1)
             costs.append(_cost(_turn(cosine, sine, torch.cos(angle), torch.sin(angle)), told))
         if shown:
             assert goal is not None
             costs.append(
                 _cost(
                     _turn(
-                        _taken(next_observation, shown),
-                        _taken(next_observation, shown, 1),
+                        _taken(observation, shown),
+                        _taken(observation, shown, 1),
                         _columns(goal, [term.goal or 0 for term in shown]),
                         _columns(goal, [(term.goal or 0) + 1 for term in shown]),
                     ),

@@ -250,7 +250,8 @@ class Rssm(WorldModel):
                 each = self._in_units(self.reward(sampled)).squeeze(-1)
             else:
                 seen = self._decoded(sampled).reshape(self._samples, horizon, candidates, -1)
-                known, _ = self.known(before, taken, seen, goal)
+                began = start.expand(self._samples, 1, candidates, -1)
+                known, _ = self.known(torch.cat([began, seen[:, :-1]], 1), taken, seen, goal)
                 assert known is not None  # what is not learned is known
                 each = known.reshape(self._samples, -1)
             deviation = (each - each.mean(dim=0)).square().mean(dim=0).sqrt()

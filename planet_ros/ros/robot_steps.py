@@ -18,6 +18,7 @@ from planet_ros.interface.document import Interface
 from planet_ros.interface.files import load_interface
 from planet_ros.interface.timeline import Timeline
 from planet_ros.messages.fields import shortened
+from planet_ros.models import Task
 from planet_ros.ros.exploring import Exploring
 from planet_ros.ros.listening import Listener
 from planet_ros.ros.step_source import Take
@@ -25,6 +26,7 @@ from planet_ros.ros.subscriptions import Source
 from planet_ros.ros.topics import EACH, QOS
 from planet_ros.ros.types import make
 from planet_ros.training.session import Session
+from planet_ros.training.tasks import task_of
 
 CHECK_PERIOD_S = 0.1
 REPORT_PERIOD_S = 10.0
@@ -65,6 +67,7 @@ class RobotSteps:
         self.catches_up = not training.lock_step
         self._timeline = Timeline(document, make, together=training.lock_step)
         self.signature = self._timeline.signature
+        self.task: Task | None = task_of(document, self.signature, make)
         if not (training.update_every_steps or document.end.after_steps):
             node.get_logger().warn(
                 "the model is fitted where an episode ends, and nothing says that one does after "

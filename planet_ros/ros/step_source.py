@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 from planet_ros.data import Signature, Step
 from planet_ros.environments import EnvironmentSpec
 from planet_ros.interface.document import Interface
+from planet_ros.models import Task
 from planet_ros.training.session import Session
 
 Take: TypeAlias = Callable[[list[Step]], None]
@@ -20,6 +21,7 @@ class StepSource(Protocol):
         signature: Of the steps.
         environment: Where they come from, for the bundle; None: from a robot.
         interface: Of the robot, for the bundle; None: it is an environment.
+        task: What is known of the robot's reward; None: it is learned.
         catches_up: Whether steps go on while a model is fitted, so that one fit must do for all
             that have come meanwhile.
         complete: Whether all that it listens to has a publisher, where what comes before that
@@ -29,6 +31,7 @@ class StepSource(Protocol):
     signature: Signature
     environment: EnvironmentSpec | None
     interface: Interface | None
+    task: Task | None
     catches_up: bool
 
     @property

@@ -25,6 +25,7 @@ from planet_ros.interface.document import Interface
 from planet_ros.messages.images import IMAGE_TYPE, image_stamp_ns, read_image
 from planet_ros.messages.steps import read_step
 from planet_ros.messages.vectors import VECTOR_TYPE, Label, read_label, vector_message, vector_of
+from planet_ros.models import Task
 from planet_ros.ros.listening import WARNING_PERIOD_S, Listener
 from planet_ros.ros.step_source import Take
 from planet_ros.ros.subscriptions import Source
@@ -49,6 +50,7 @@ class StepTopic:
     """Steps of the environment that the settings name, wherever it runs; see `StepSource`."""
 
     interface: Interface | None = None
+    task: Task | None = None
     catches_up = False
 
     def __init__(self, node: Node, listener: Listener, settings: TrainerNodeSettings) -> None:

@@ -70,6 +70,7 @@ class TrainerNode(Node):
             self._source.signature,
             environment=self._source.environment,
             interface=self._source.interface,
+            task=self._source.task,
             say=self._progress.line,
         )
         self._progress.start_at(self._session.steps)

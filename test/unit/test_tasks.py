@@ -53,10 +53,10 @@ def rewards(
         array = torch.as_tensor(np.asarray(values, np.float32))
         return array if array.numel() else torch.zeros(size)
 
-    after = {"arm": rows(arm, 4), "base": rows(base, 2)}
-    leading = torch.broadcast_shapes(*(value.shape[:-1] for value in after.values()))
-    after = {name: value.expand(*leading, -1) for name, value in after.items()}
-    before = {name: torch.full_like(value, 1e6) for name, value in after.items()}
+    before = {"arm": rows(arm, 4), "base": rows(base, 2)}
+    leading = torch.broadcast_shapes(*(value.shape[:-1] for value in before.values()))
+    before = {name: value.expand(*leading, -1) for name, value in before.items()}
+    after = {name: torch.full_like(value, 1e6) for name, value in before.items()}
     found, _ = task.judge(before, rows(action, 2), after, rows(goal, 3))
     assert found is not None
     return found
@@ -198,7 +198,7 @@ class TestFunctions:
     def test_path_is_imported(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "own_tasks.py").write_text(
             "def reach(observation, action, next_observation, goal):\n"
-            "    return -next_observation['arm'].square().sum(dim=-1)\n"
+            "    return -observation['arm'].square().sum(dim=-1)\n"
             "five = 5\n"
         )
         (tmp_path / "broken_tasks.py").write_text("1 / 0\n")

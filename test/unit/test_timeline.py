@@ -310,6 +310,19 @@ def test_together_parts_wait_for_one_another() -> None:
     assert [float(step.observation["speed"][0]) for step in steps] == [1, 2, 3]
 
 
+def test_together_topics_may_overtake_one_another() -> None:
+    other = {**JOINT, "name": "other", "topic": "others", "fields": ["position[other]"]}
+    line = timeline(together=True, observation=[JOINT, other])
+    for number in range(1, 6):
+        stamp = number * PERIOD
+        line.take(STATES, state(number, stamp), 1)  # a state ahead of the other topic
+        if number > 1:
+            line.take("others", state(number - 1, stamp - PERIOD), 1)
+            line.take(COMMANDS, effort(number / 100, stamp - PERIOD), 1)
+    assert [step.index for step in line.steps()] == [0, 1, 2, 3]
+    assert line.counters.cuts == {}
+
+
 def test_together_a_lost_command_cuts_and_the_rest_goes_on() -> None:
     line = timeline(together=True)
     lock_step(line, range(1, 4))

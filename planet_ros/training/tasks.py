@@ -1,0 +1,54 @@
+"""What a robot's document says of reward and end, as the task of a model."""
+
+from __future__ import annotations
+
+from planet_ros.data import Signature
+from planet_ros.interface.document import Interface
+from planet_ros.interface.rewards import QuadraticReward as StepReward
+from planet_ros.messages.fields import Make
+from planet_ros.models import ActionTerm, ObservationTerm, QuadraticReward, Task
+
+
+def task_of(interface: Interface, signature: Signature, make: Make) -> Task | None:
+    """What is known of a robot's reward, so that no model need learn it.
+
+    Args:
+        interface: The document.
+        signature: Of the model.
+        make: Gives empty messages.
+
+    Returns:
+        None where the reward is on a topic: it is learned.
+
+    Raises:
+        UserError: A term does not fit what is seen.
+    """
+    if interface.reward.kind != "quadratic":
+        return None
+    known = StepReward(interface, make)
+    terms = []
+    for term in known.terms:
+        place, wide = term.place, 2 if term.place.is_angle else 1
+        goal = term.goal
+        for number in range(place.size):
+            terms.append(
+                ObservationTerm(
+                    part=place.part,
+                    index=place.first + number * wide,
+                    weight=float(term.weight[number]),
+                    kind="angle" if place.is_angle else "plain",
+                    setpoint=float(term.setpoint[number]),
+                    goal=(
+                        None if goal is None else goal.first + number * (2 if goal.is_angle else 1)
+                    ),
+                    goal_kind="angle" if goal is not None and goal.is_angle else "plain",
+                )
+            )
+    actions = [
+        ActionTerm(index, float(weight), float(setpoint))
+        for index, (weight, setpoint) in enumerate(
+            zip(known.action_weight, known.action_setpoint, strict=True)
+        )
+        if weight > 0
+    ]
+    return Task(signature, QuadraticReward.of(signature, terms, actions))
