@@ -163,7 +163,7 @@ class RobotSteps:
         """Say how it goes, where something changed."""
         counters = self._timeline.counters
         text = f"{counters.steps} steps of {counters.ticks} ticks"
-        text += _counted("cuts", counters.cuts) + _counted("dropped", self._timeline.dropped)
+        text += _counted("cuts", counters.cuts) + _counted("dropped", self._listener.dropped)
         if text != self._reported:
             self._reported = text
             self._node.get_logger().info(text)
