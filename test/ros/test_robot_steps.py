@@ -242,7 +242,12 @@ def test_what_cannot_be_learned_from_is_named_and_ends_nothing(ros: Ros, tmp_pat
     Robot(ros, joint="elbow", deaf=True)  # one process cannot have two types on a topic
     ros.observer.create_publisher(String, COMMANDS, 10)
     trainer = start(ros, tmp_path, "listen")
-    ros.until(lambda: "dropped a message on 'joint_states': position[hinge]: found no 'hinge'" in trainer.output)
+    ros.until(
+        lambda: (
+            "dropped a message on 'joint_states': position[hinge]: found no 'hinge'"
+            in trainer.output
+        )
+    )
     said = f"nothing new on '/{COMMANDS}' (0 publishers, and one of another type, std_msgs/msg/Str"
     ros.until(lambda: said in trainer.output)
     lines = [line for line in trainer.output.splitlines() if "no steps for 2 s" in line]
