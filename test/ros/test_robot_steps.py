@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from arrays import float32
 from nodes import NodeProcess, Ros
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import JointState
@@ -176,7 +177,7 @@ def test_it_listens_to_whoever_drives_and_never_commands(ros: Ros, tmp_path: Pat
     assert "random actions" not in trainer.output
     check_rewards(run)
     actions = np.concatenate([one.action[:, 0] for one in EpisodeStore(run.episodes).episodes])
-    assert np.isin(actions, np.float32(sent)).all()
+    assert np.isin(actions, float32(sent)).all()
     assert actions.std() > 0.3
 
 
@@ -268,12 +269,11 @@ def test_damaged_messages_are_counted_and_end_nothing(ros: Ros, tmp_path: Path) 
     messages: list[Any] = [
         *(Float64MultiArray(data=data) for data in ([], [float("nan")], [1e308] * 200_000)),
         b"\x00\x01\x00\x00\xff\xff\xff\xff",
-        b"",
     ]
     for message in messages:
         damaged.publish(message)
     robot.states.publish(big)
-    ros.until(lambda: f"; dropped: {COMMANDS} 5, {STATES} 1" in trainer.output)
+    ros.until(lambda: f"; dropped: {COMMANDS} 4, {STATES} 1" in trainer.output)
     assert "dropped a message on 'effort/commands'" in trainer.output
     # And it learns all the same.
     ros.observer.create_timer(PERIOD_S, lambda: damaged.publish(Float64MultiArray(data=[0.5])))
