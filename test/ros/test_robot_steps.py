@@ -288,6 +288,12 @@ def test_damaged_messages_are_counted_and_end_nothing(ros: Ros, tmp_path: Path) 
         ({"reward": {"kind": "step"}}, {}, "reward: found none, expected kind quadratic or topic"),
         ({}, {"training.command_period_s": 0.1}, "training.command_period_s: found 0.1 beside"),
         ({"reward": {"kind": "function", "function": "a:b"}}, {}, "found the function a:b"),
+        ({}, {"training.pause_service": "a//b"}, "training.pause_service"),
+        (
+            {"action": [{**DOCUMENT["action"][0], "topic": "a/1"}]},
+            {},
+            "topic 'a/1': cannot be the name of a topic",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_at_the_start(
