@@ -95,7 +95,10 @@ class BundleExporter:
             manifest = Manifest.of(
                 {
                     **about,
-                    "requires": [] if self._model.signature.goal is None else [GOAL],
+                    "requires": [
+                        *([] if self._model.signature.goal is None else [GOAL]),
+                        *([] if about.get("interface") is None else ["interface"]),
+                    ],
                     "planner": _resolved(about["planner"]),
                     "belief_size": self._model.belief_size,
                     "graphs": graphs,

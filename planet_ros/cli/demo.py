@@ -24,11 +24,16 @@ from planet_ros.bundle.runtime import load_bundle
 from planet_ros.config import find_config, load_settings
 from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
+from planet_ros.interface.files import load_interface
 from planet_ros.report.attempt import attempt
 from planet_ros.report.gif import save_episode_gif
 from planet_ros.supervision.evaluation import acting, evaluate_over_topics
 from planet_ros.supervision.processes import NodeProcess, own_domain
+from planet_ros.supervision.robots import PAUSE_SERVICE, evaluate_robot
 from planet_ros.supervision.supervisor import Supervisor
+
+ROBOT_STEPS = 200
+"""Control periods of each start that a robot is evaluated on."""
 
 EVALUATION_SEED = 1_000_000
 """First of the fresh starts; training starts count up from the run's seed."""
@@ -36,11 +41,13 @@ EVALUATION_SEED = 1_000_000
 
 def run_demo(options: argparse.Namespace) -> int:
     """Learn, evaluate, report."""
+    if options.episodes < 1:
+        raise UserError(f"--episodes: found {options.episodes}, expected at least 1")
+    if options.robot is not None:
+        return run_robot_demo(options)
     config = options.config or find_config("pendulum.yaml")
     settings = load_settings(config)
     output = options.output
-    if options.episodes < 1:
-        raise UserError(f"--episodes: found {options.episodes}, expected at least 1")
     _keep_earlier(output)
     logs = output / "logs"
     logs.mkdir(parents=True)
@@ -77,21 +84,85 @@ def run_demo(options: argparse.Namespace) -> int:
     return 0
 
 
-def _learn(supervisor: Supervisor, config: Path, options: argparse.Namespace, logs: Path) -> None:
+def run_robot_demo(options: argparse.Namespace) -> int:
+    """The same with a simulated robot, which is nothing but topics to trainer and controller."""
+    config = options.config or find_config(f"robot_{options.robot}.yaml")
+    settings = load_settings(config)
+    interface = load_interface(settings.interface)
+    output = options.output
+    _keep_earlier(output)
+    logs = output / "logs"
+    logs.mkdir(parents=True)
+    began = time.monotonic()
+    with own_domain() as domain, _variables(domain), Supervisor() as supervisor:
+        _say(f"learning the robot {options.robot} from its own topics; logs: {logs}")
+        _learn(supervisor, config, options, logs, simulator="robot")
+        _say(f"evaluating {output / 'model'} on {options.episodes} fresh starts, over its topics")
+        record = evaluate_robot(
+            supervisor,
+            output / "model",
+            interface,
+            config=config,
+            episodes=options.episodes,
+            steps=ROBOT_STEPS,
+            seed=EVALUATION_SEED,
+            logs=logs,
+            say=_say,
+        )
+    result = {
+        "robot": options.robot,
+        "mean_return": record.mean,
+        "worst_return": record.worst,
+        "returns": record.returns,
+        "environment_steps": load_bundle(output / "model").manifest.environment_steps,
+        "tick_ms": record.tick_ms,
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    print(json.dumps(result))
+    return 0
+
+
+def _learn(
+    supervisor: Supervisor,
+    config: Path,
+    options: argparse.Namespace,
+    logs: Path,
+    simulator: str = "gym_bridge",
+) -> None:
     """Run simulator, controller and trainer until the trainer is done.
 
     Raises:
         UserError: A node ends before its time, or does not start.
     """
     seed = {"seed": options.seed}
-    simulate = {**seed, "bridge.mode": "lock_step", "bridge.wait_for_learner": True}
+    simulate: dict[str, Any] = {
+        **seed,
+        "bridge.mode": "lock_step",
+        "bridge.wait_for_learner": True,
+    }
+    if simulator == "robot":
+        every = load_settings(config).training.update_every_steps
+        simulate = {
+            **seed,
+            "robot.mode": "lock_step",
+            "robot.start_paused": True,
+            "robot.pause_every_steps": every,
+        }
     act = {**seed, "controller.trigger": "observation", "controller.explore": True}
     learn: dict[str, Any] = {**seed, "training.output": str(options.output)}
+    if simulator == "robot":
+        learn |= {"training.lock_step": True, "training.pause_service": PAUSE_SERVICE}
     if options.steps is not None:
         learn["training.steps"] = options.steps
     with (
         acting(
-            supervisor, simulate, act, config=config, logs=logs, doing="learning"
+            supervisor,
+            simulate,
+            act,
+            config=config,
+            logs=logs,
+            doing="learning",
+            simulator=simulator,
         ) as check_alive,
         NodeProcess("trainer", learn, config=config) as trainer,  # its progress is shown here
     ):

@@ -292,7 +292,7 @@ class TrainingSettings(CollectionSettings, ExplorationSettings):
     pause_service: str = Field(
         "gym_bridge/pause",
         max_length=255,
-        pattern=r"^([A-Za-z_~/][A-Za-z0-9_/]*)?$",
+        pattern=r"^((~?/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*)?$",
         description="Trainer node: service that lets a waiting simulation go on; empty: nobody "
         "waits, as on a robot.",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -21,12 +22,12 @@ class Listener:
     """Listens to topics; what cannot be used is dropped.
 
     Attributes:
-        dropped: Messages that were, on all topics.
+        dropped: Messages that were, by topic.
     """
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self.dropped = 0
+        self.dropped: Counter[str] = Counter()
 
     def listen(
         self,
@@ -61,17 +62,14 @@ class Listener:
 
         def on_dropped(reason: UserError) -> None:
             source.dropped, source.reason = source.dropped + 1, shortened(str(reason))
-            self._drop(what, reason)
+            self.dropped[topic] += 1
+            self._node.get_logger().warn(
+                f"dropped {what}: {reason} ({self.dropped.total()} dropped so far)",
+                throttle_duration_sec=WARNING_PERIOD_S,
+            )
 
         subscription = subscribe(
             self._node, type_name, topic, qos, take=on_message, drop=on_dropped
         )
         source = Source(subscription, type_name)
         return source
-
-    def _drop(self, what: str, reason: UserError) -> None:
-        self.dropped += 1
-        self._node.get_logger().warn(
-            f"dropped {what}: {reason} ({self.dropped} dropped so far)",
-            throttle_duration_sec=WARNING_PERIOD_S,
-        )

@@ -23,7 +23,7 @@ from planet_ros.ros.exploring import Exploring
 from planet_ros.ros.listening import Listener
 from planet_ros.ros.step_source import Take
 from planet_ros.ros.subscriptions import Source
-from planet_ros.ros.topics import EACH, QOS
+from planet_ros.ros.topics import EACH, QOS, check_name
 from planet_ros.ros.types import make
 from planet_ros.training.session import Session
 from planet_ros.training.tasks import task_of
@@ -66,6 +66,11 @@ class RobotSteps:
         self._lock_step = training.lock_step
         self.catches_up = not training.lock_step
         self._timeline = Timeline(document, make, together=training.lock_step)
+        for topic in self._timeline.topics:
+            try:
+                check_name(topic)
+            except UserError as error:
+                raise UserError(f"{settings.interface}: topic {topic!r}: {error}") from None
         self.signature = self._timeline.signature
         self.task: Task | None = task_of(document, self.signature, make)
         if not (training.update_every_steps or document.end.after_steps):
@@ -166,7 +171,7 @@ class RobotSteps:
         """Say how it goes, where something changed."""
         counters = self._timeline.counters
         text = f"{counters.steps} steps of {counters.ticks} ticks"
-        text += _counted("cuts", counters.cuts) + _counted("dropped", self._timeline.dropped)
+        text += _counted("cuts", counters.cuts) + _counted("dropped", self._listener.dropped)
         if text != self._reported:
             self._reported = text
             self._node.get_logger().info(text)

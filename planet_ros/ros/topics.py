@@ -105,14 +105,25 @@ def check_topics(signature: Signature) -> None:
                 f"{sorted(_TAKEN_TOPICS)}; rename it in the environment's observation space"
             )
         try:
-            validate_topic_name(name)
-        except InvalidTopicNameException as error:
-            reason = str(error).partition("\n")[0]
+            check_name(name)
+        except UserError as error:
             raise UserError(
-                f"image {name!r}: cannot be the name of a topic: {reason}; rename it in the "
-                "environment's observation space"
+                f"image {name!r}: {error}; rename it in the environment's observation space"
             ) from None
         if shape[2] not in (1, 3):
             raise UserError(
                 f"image {name!r}: found {shape[2]} channels, expected 1 (grey) or 3 (RGB)"
             )
+
+
+def check_name(name: str) -> None:
+    """See that ROS allows a name for a topic.
+
+    Raises:
+        UserError: It does not; the text says why.
+    """
+    try:
+        validate_topic_name(name)
+    except InvalidTopicNameException as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"cannot be the name of a topic: {reason}") from None

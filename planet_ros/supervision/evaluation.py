@@ -20,6 +20,7 @@ def acting(
     config: Path,
     logs: Path,
     doing: str,
+    simulator: str = "gym_bridge",
 ) -> Iterator[Callable[[], None]]:
     """A simulation, and a controller that is active; both end with the block.
 
@@ -30,6 +31,7 @@ def acting(
         config: Parameter file of both.
         logs: Folder for what the two print.
         doing: What it is for, in the names of these files.
+        simulator: The node that simulates.
 
     Returns:
         Raises UserError once one of the two has ended.
@@ -41,10 +43,10 @@ def acting(
     def node(name: str, parameters: Mapping[str, Any]) -> NodeProcess:
         return NodeProcess(name, parameters, config=config, log=logs / f"{name}-{doing}.log")
 
-    with node("gym_bridge", simulate) as simulator, node("controller", act) as controller:
+    with node(simulator, simulate) as simulation, node("controller", act) as controller:
 
         def check_alive() -> None:
-            simulator.check_alive()
+            simulation.check_alive()
             controller.check_alive()
 
         supervisor.activate("controller", while_alive=check_alive)

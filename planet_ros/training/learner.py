@@ -392,7 +392,6 @@ class Learner:
             "signature": self.signature,
             "planner": self.settings.planner,
             "interface": self._interface,
-            "requires": [] if self._interface is None else ["interface"],
             "environment": None if self._environment is None else asdict(self._environment),
             "environment_steps": self.environment_steps,
             "decisions": self.decisions,

@@ -126,7 +126,8 @@ def test_a_part_of_a_section_is_declared_without_the_rest(make_node: Callable[..
     NodeSettings(node, BridgeNodeSettings)
     training = {name for name in SCHEMA if name.startswith("training.")}
     assert {name for name in training if node.has_parameter(name)} == {
-        "training.update_every_steps"
+        "training.episode_steps",
+        "training.update_every_steps",
     }
 
 
