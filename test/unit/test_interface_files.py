@@ -110,7 +110,7 @@ def test_the_arm_stays_where_it_is() -> None:
     found = load_interface("arm")
     (hold,) = ActionWriter(found.action, plain.make).safe.holds
     reader = PartReader(found.observation[0], plain.make)
-    message = plain.JointState(name=["joint1", "joint0"], position=[2.0, 1.0], velocity=[0.0, 0.0])
+    message = plain.JointState(name=["elbow", "shoulder"], position=[2.0, 1.0], velocity=[0.0, 0.0])
     reading = reader.read(message, 0)
     assert reading is not None
     assert reading.measured[hold.field].tolist() == [1, 2]
