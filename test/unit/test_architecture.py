@@ -64,7 +64,7 @@ IMPORTS: dict[str, set[str]] = {
         "report",
         "training",
     },
-    "supervision": {"bundle", "data", "errors", "messages", "ros", "training"},
+    "supervision": {"bundle", "data", "errors", "interface", "messages", "ros", "training"},
     "cli": {
         "__init__",
         "bundle",
