@@ -17,7 +17,7 @@ from planet_ros.ros.exploring import Exploring
 from planet_ros.ros.types import make
 
 PERIOD = 50_000_000
-COMMANDS = "joint_trajectory_controller/joint_trajectory"
+COMMANDS = "arm_controller/joint_trajectory"
 
 
 class Rig:
@@ -27,7 +27,7 @@ class Rig:
         interface = load_interface(root / "config/interfaces/arm.yaml")
         reward = {
             "kind": "quadratic",
-            "observation": [{"field": "velocity[joint0, joint1]", "weight": 1}],
+            "observation": [{"field": "velocity[shoulder, elbow]", "weight": 1}],
         }
         self.interface = Interface.model_validate(
             {**interface.model_dump(), "goal": None, "reward": reward}
@@ -47,7 +47,7 @@ class Rig:
 
     def see(self, now: int, *positions: float) -> None:
         message = make("sensor_msgs/msg/JointState")
-        message.name, message.position = ["joint1", "joint0"], list(positions)[::-1]
+        message.name, message.position = ["elbow", "shoulder"], list(positions)[::-1]
         message.velocity = [0.0, 0.0]
         self.timeline.take("joint_states", message, now * PERIOD)
 
@@ -84,7 +84,7 @@ def test_it_leads_on_from_where_the_arm_is_and_back_to_where_it_was_last(rig: Ri
 
 def test_it_leads_on_from_what_somebody_else_commanded(rig: Rig) -> None:
     command = make("trajectory_msgs/msg/JointTrajectory")
-    command.joint_names = ["joint0", "joint1"]
+    command.joint_names = ["shoulder", "elbow"]
     command.points = [make("trajectory_msgs/msg/JointTrajectoryPoint")]
     command.points[0].positions = [1.0, 2.0]
     rig.timeline.take(COMMANDS, command, 2 * PERIOD)
