@@ -14,6 +14,7 @@ from rclpy.lifecycle import LifecycleState
 from planet_ros.config import ControllerNodeSettings
 from planet_ros.ros.controller import Controller
 from planet_ros.ros.lifecycle import RobustLifecycleNode, logged
+from planet_ros.ros.middleware import give_large_blocks_back
 from planet_ros.ros.parameters import NodeSettings
 from planet_ros.ros.run import run_node
 
@@ -78,6 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     # The planning thread and the executor's take turns in Python. With the default of 5 ms either
     # can make the other wait for a quarter of a period at 50 Hz (docs/performance.md).
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    give_large_blocks_back()
     return run_node(ControllerNode, arguments)
 
 
