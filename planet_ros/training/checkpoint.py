@@ -160,8 +160,8 @@ def load_tensors(
         torch.set_rng_state(torch.from_numpy(tensors[_RANDOM_STATE]))
     except (RuntimeError, TypeError, ValueError, KeyError) as error:
         raise UserError(
-            f"{path}: was written with other world_model settings, of another kind of model, or "
-            f"for another environment or task: {error}"
+            f"{path}: was written with other world_model settings or another environment or task, "
+            f"or of another kind of model: {error}"
         ) from None
 
 
