@@ -430,6 +430,7 @@ def attack_with_size(options: argparse.Namespace, bundle: Bundle, logs: Path) ->
         "grown_mb": result["grown_mb"],
         "grown_mb_of_idle": idle_result["grown_mb"],
         "grown_by_repeating_mb": result["grown_by_repeating_mb"],
+        "grown_at_the_end_mb": result["grown_at_the_end_mb"],
         "unsafe": len(watch.unsafe),
         "ok": max(beyond.values()) <= TARGET_BEYOND_MS
         and result["grown_by_repeating_mb"] <= TARGET_MEMORY_MB
@@ -459,6 +460,7 @@ def _sizes(watch: Watch, signature: Signature, domain: int, pid: int) -> dict[st
         "gap_ms": gaps,
         "grown_mb": grown,
         "grown_by_repeating_mb": round(resident_mb(pid) - once_mb, 1),
+        "grown_at_the_end_mb": round(resident_mb(pid) - before_mb, 1),
         "memory_mb": round(resident_mb(pid), 1),
     }
 
