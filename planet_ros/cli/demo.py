@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from planet_ros.bundle.runtime import load_bundle
+from planet_ros.bundle.runtime import Bundle, load_bundle
 from planet_ros.config import find_config, load_settings
 from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
@@ -30,7 +30,7 @@ from planet_ros.report.gif import save_episode_gif
 from planet_ros.supervision.evaluation import acting, evaluate_over_topics
 from planet_ros.supervision.processes import NodeProcess, own_domain
 from planet_ros.supervision.robots import PAUSE_SERVICE, evaluate_robot
-from planet_ros.supervision.supervisor import Supervisor
+from planet_ros.supervision.supervisor import Record, Supervisor
 
 ROBOT_STEPS = 200
 """Control periods of each start that a robot is evaluated on."""
@@ -47,10 +47,7 @@ def run_demo(options: argparse.Namespace) -> int:
         return run_robot_demo(options)
     config = options.config or find_config("pendulum.yaml")
     settings = load_settings(config)
-    output = options.output
-    _keep_earlier(output)
-    logs = output / "logs"
-    logs.mkdir(parents=True)
+    output, logs = options.output, _fresh_logs(options.output)
     began = time.monotonic()
     bundle_path, gif = output / "model", output / "episode.gif"
 
@@ -72,15 +69,7 @@ def run_demo(options: argparse.Namespace) -> int:
     bundle, spec = load_bundle(bundle_path), EnvironmentSpec.of(settings)
     attempt(gif, lambda: save_episode_gif(bundle, spec, gif, seed=EVALUATION_SEED))
     _say(f"bundle: {bundle_path}; curves: {output}/learning_curves.png; episode: {gif}")
-    result = {
-        "mean_return": record.mean,
-        "worst_return": record.worst,
-        "returns": record.returns,
-        "environment_steps": bundle.manifest.environment_steps,
-        "tick_ms": record.tick_ms,
-        "seconds": round(time.monotonic() - began, 1),
-    }
-    print(json.dumps(result))
+    print(json.dumps(_result(record, bundle, began)))
     return 0
 
 
@@ -89,10 +78,7 @@ def run_robot_demo(options: argparse.Namespace) -> int:
     config = options.config or find_config(f"robot_{options.robot}.yaml")
     settings = load_settings(config)
     interface = load_interface(settings.interface)
-    output = options.output
-    _keep_earlier(output)
-    logs = output / "logs"
-    logs.mkdir(parents=True)
+    output, logs = options.output, _fresh_logs(options.output)
     began = time.monotonic()
     with own_domain() as domain, _variables(domain), Supervisor() as supervisor:
         _say(f"learning the robot {options.robot} from its own topics; logs: {logs}")
@@ -109,17 +95,21 @@ def run_robot_demo(options: argparse.Namespace) -> int:
             logs=logs,
             say=_say,
         )
-    result = {
-        "robot": options.robot,
+    result = _result(record, load_bundle(output / "model"), began)
+    print(json.dumps({"robot": options.robot, **result}))
+    return 0
+
+
+def _result(record: Record, bundle: Bundle, began: float) -> dict[str, Any]:
+    """What came of it, for the last line."""
+    return {
         "mean_return": record.mean,
         "worst_return": record.worst,
         "returns": record.returns,
-        "environment_steps": load_bundle(output / "model").manifest.environment_steps,
+        "environment_steps": bundle.manifest.environment_steps,
         "tick_ms": record.tick_ms,
         "seconds": round(time.monotonic() - began, 1),
     }
-    print(json.dumps(result))
-    return 0
 
 
 def _learn(
@@ -181,6 +171,14 @@ def _variables(wanted: Mapping[str, str]) -> Iterator[None]:
     finally:
         for name in unset:
             del os.environ[name]
+
+
+def _fresh_logs(output: Path) -> Path:
+    """The folder for what nodes print, in an output folder that is new."""
+    _keep_earlier(output)
+    logs = output / "logs"
+    logs.mkdir(parents=True)
+    return logs
 
 
 def _keep_earlier(output: Path) -> None:

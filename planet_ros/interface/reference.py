@@ -191,10 +191,7 @@ def summary(interface: document.Interface, make: Make) -> str:
     """
     signature = signature_of(interface, make)
     lines = [f"period: {interface.period_s:g} s, delay: {interface.delay_periods} periods"]
-    sources: list[document.ObservedPart | document.Goal] = list(interface.observation)
-    if interface.goal is not None:
-        sources.append(interface.goal)
-    for source in sources:
+    for source in interface.sources:
         lines += _part_lines(source, PartReader(source, make))
     writer = ActionWriter(interface.action, make)
     holds = {index: hold.field for hold in writer.safe.holds for index in hold.indices}

@@ -115,7 +115,6 @@ class Timeline:
         self._condition = None
         if interface.end.condition:
             self._condition = parse_condition(interface.end.condition)
-            self._check_names(self._condition.names)
         self.topics = {part.topic: part.type for part in interface.observation}
         self.topics |= {part.topic: part.type for part in interface.action}
         for one in (interface.goal, interface.reward, interface.end):
@@ -346,16 +345,6 @@ class Timeline:
             ended = ended or self._condition.holds(measured)
         reward = self._reward.newest if self._reward.topic else 0.0
         return Tick(stamp_ns, observation, reward, ended)
-
-    def _check_names(self, names: Any) -> None:
-        known = {
-            name for readers in self._readers.values() for one in readers for name in one.names
-        }
-        if unknown := sorted(set(names) - known):
-            raise UserError(
-                f"end.condition: found {', '.join(unknown)}, expected names of observed fields: "
-                f"{', '.join(sorted(known))}"
-            )
 
 
 class _Scalar:

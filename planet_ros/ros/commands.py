@@ -14,6 +14,7 @@ from planet_ros.control.latency import Latency
 from planet_ros.errors import UserError
 from planet_ros.interface.document import Interface
 from planet_ros.interface.writing import ActionWriter
+from planet_ros.messages.fields import time_message
 from planet_ros.messages.vectors import VECTOR_TYPE
 from planet_ros.ros.subscriptions import subscribe
 from planet_ros.ros.topics import NEWEST_QOS
@@ -56,6 +57,7 @@ class CommandPublisher:
         }
         self._heard: dict[int, float] = {}
         # Where changes are limited, the first command goes on from what was sent before.
+        limited = any(one.max_rate is not None for one in self.writer.signature_parts)
         self._listening = [
             subscribe(
                 node,
@@ -66,7 +68,7 @@ class CommandPublisher:
                 drop=lambda reason: None,
             )
             for part in interface.action
-            if any(one.max_rate is not None for one in self.writer.signature_parts)
+            if limited
         ]
         self.begin()
 
@@ -92,16 +94,14 @@ class CommandPublisher:
     def send(self, command: Command) -> None:
         """Publish a command."""
         now_s = time.monotonic()
-        now_ns = command.stamp_ns
         for topic, message in self.writer.messages(command.action, command.stamp_ns):
             type_name = self.writer.types[topic]
             if not self._lock_step and type_name != VECTOR_TYPE and hasattr(message, "header"):
                 # A trajectory without a stamp begins when it arrives; one of the past is dropped.
-                now_ns = 0
+                sent_ns = 0
                 if type_name != TRAJECTORY_TYPE:
-                    now_ns = self._node.get_clock().now().nanoseconds
-                stamp = message.header.stamp
-                stamp.sec, stamp.nanosec = divmod(now_ns, 10**9)
+                    sent_ns = self._node.get_clock().now().nanoseconds
+                message.header.stamp = time_message(make, sent_ns)
             self._publishers[topic].publish(message)
         if self._last_sent_s is not None:
             self.period.add(now_s - self._last_sent_s)

@@ -50,8 +50,7 @@ class Robot:
         interface = bundle.manifest.interface
         if interface is None:
             return cls(interface_of(signature), signature)
-        robot = cls(interface)
-        check_allowed(robot.signature, signature, shortened(str(bundle.path)))
+        check_allowed(signature_of(interface, make), signature, shortened(str(bundle.path)))
         return cls(interface, signature)
 
     def check(self, bundle: Bundle) -> None:

@@ -179,10 +179,8 @@ class RobotSteps:
 
 def _qualities(interface: Interface) -> dict[str, Any]:
     """Quality of service by topic; where parts ask for several, the one that any publisher has."""
-    sources = [*interface.observation, *interface.action]
-    parts = [*sources, interface.goal] if interface.goal is not None else sources
     qualities: dict[str, Any] = {}
-    for part in parts:
+    for part in (*interface.sources, *interface.action):
         if qualities.get(part.topic) != "sensor_data":
             qualities[part.topic] = part.qos
     return qualities
