@@ -10,7 +10,13 @@ from launch.actions import IncludeLaunchDescription, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
 from launch_ros.actions import Node
 
-from planet_ros.ros.launch_arguments import COMMON, argument, common_arguments, node_arguments
+from planet_ros.ros.launch_arguments import (
+    COMMON,
+    SIGTERM_TIMEOUT_S,
+    argument,
+    common_arguments,
+    node_arguments,
+)
 
 # Launch argument: the parameter that it overrides, and its type.
 OVERRIDES = {
@@ -19,11 +25,6 @@ OVERRIDES = {
     "resume": ("training.resume", bool),
     "steps": ("training.steps", int),
 }
-
-
-# Seconds from Ctrl-C until a trainer that has still a bundle to export and a run to save is
-# terminated; launch's own 5 s are too short for large models.
-SIGTERM_TIMEOUT_S = 60
 
 
 def nodes(context: LaunchContext) -> list[Node]:

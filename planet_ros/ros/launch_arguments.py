@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from launch import LaunchContext
@@ -21,6 +22,12 @@ from planet_ros.ros.launch_events import ended
 
 PACKAGE = "planet_ros"
 PRESET = "pendulum.yaml"
+
+SIGTERM_TIMEOUT_S = 60
+"""Seconds from Ctrl-C until a trainer that has still a bundle to export and a run to save is
+terminated; launch's own 5 s are too short for large models."""
+
+_ROBOT_FILE = "robot_{}.yaml"
 
 Overrides: TypeAlias = Mapping[str, tuple[str, type]]
 """Launch argument: the parameter that it overrides, and its type."""
@@ -41,19 +48,22 @@ def argument(
     return DeclareLaunchArgument(name, default_value=default, description=description, **allowed)
 
 
-def common_arguments(nodes: str, use_sim_time: str) -> list[DeclareLaunchArgument]:
+def common_arguments(
+    nodes: str, use_sim_time: str, params_file: str = PRESET
+) -> list[DeclareLaunchArgument]:
     """Declare the arguments of `COMMON`.
 
     Args:
         nodes: Whose they are, such as ``the node``.
         use_sim_time: What that one means here.
+        params_file: The file that is read where none is given.
     """
     return [
         argument(
             "params_file",
             f"ROS parameter file of {nodes}: a path, or the name of one in the folder config of "
             "this package.",
-            PRESET,
+            params_file,
         ),
         argument("namespace", f"Namespace of {nodes}."),
         argument("log_level", "Least severity that is logged.", "info"),
@@ -67,19 +77,31 @@ def common_arguments(nodes: str, use_sim_time: str) -> list[DeclareLaunchArgumen
     ]
 
 
-def node_arguments(executable: str, overrides: Overrides, context: LaunchContext) -> dict[str, Any]:
+def node_arguments(
+    executable: str,
+    overrides: Overrides,
+    context: LaunchContext,
+    *,
+    file: str | None = None,
+    fixed: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
     """What `Node` and `LifecycleNode` are given, now that the values of the arguments are known.
 
     Args:
         executable: A command of this package, whose name the node has too.
         overrides: Of the launch file, besides the common ones.
         context: Knows the values.
+        file: Path of the parameter file; None: the one that the arguments name.
+        fixed: Parameters that follow from what is launched, by their names.
 
     Raises:
         ValueError: An argument's value is not of its type, or names a file that does not exist.
     """
     values = context.launch_configurations
     given = {
+        parameter: ParameterValue(value, value_type=type(value))
+        for parameter, value in fixed.items()
+    } | {
         parameter: ParameterValue(converted(name, values[name], kind), value_type=kind)
         for name, (parameter, kind) in {**COMMON_OVERRIDES, **overrides}.items()
         if values[name]
@@ -90,7 +112,7 @@ def node_arguments(executable: str, overrides: Overrides, context: LaunchContext
         "executable": executable,
         "name": executable,
         "namespace": LaunchConfiguration("namespace"),
-        "parameters": [parameter_file(values["params_file"], context), given],
+        "parameters": [file or parameter_file(values["params_file"], context), given],
         "remappings": [("/clock", clock)] if clock else [],
         "ros_arguments": ["--log-level", LaunchConfiguration("log_level")],
         "output": "screen",
@@ -138,3 +160,30 @@ def parameter_file(text: str, context: LaunchContext) -> str:
         f"params_file:={text}: there is no such file in {Path.cwd()}; expected a path, or the "
         f"name of one in {presets}: {names}"
     )
+
+
+def robot_file(name: str, params_file: str, context: LaunchContext) -> str:
+    """The absolute path of the parameter file of a simulated robot.
+
+    Args:
+        name: Of the robot; empty: the file says.
+        params_file: The file to take in place of the robot's own; empty: none.
+        context: Of the launch.
+
+    Raises:
+        ValueError: There is no such file, or no robot of that name.
+    """
+    if params_file:
+        return parameter_file(params_file, context)
+    presets = Path(FindPackageShare(PACKAGE).perform(context), "config")
+    before, after = _ROBOT_FILE.split("{}")
+    names = sorted(
+        path.name.removeprefix(before).removesuffix(after)
+        for path in presets.glob(_ROBOT_FILE.format("*"))
+    )
+    if name not in names:
+        raise ValueError(
+            f"robot:={name}: expected one of {', '.join(names)}, which have a file "
+            f"{_ROBOT_FILE.format('NAME')} in {presets}; or give params_file:="
+        )
+    return str(presets / _ROBOT_FILE.format(name))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from planet_ros.config import ROS_OWN_PARAMETERS, schema
+from planet_ros.config import ROS_OWN_PARAMETERS, load_settings, schema
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMON = {"params_file", "namespace", "use_sim_time", "log_level", "clock_topic", "seed"}
@@ -23,6 +23,8 @@ ARGUMENTS = {
     "control.launch.py": COMMON | {"autostart", "explore", "model", "trigger"},
     "learn.launch.py": COMMON | {"env_id", "output", "resume", "steps"},
 }
+ROBOT_FILE = "robot.launch.py"
+ALL = ARGUMENTS | {ROBOT_FILE: COMMON | {"robot", "mode", "model", "output", "resume", "steps"}}
 EXECUTABLES = {
     "sim.launch.py": "gym_bridge",
     "control.launch.py": "controller",
@@ -179,13 +181,13 @@ def overridden(node: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
 
 
 def test_these_are_the_launch_files() -> None:
-    assert {path.name for path in (ROOT / "launch").glob("*.py")} == set(ARGUMENTS)
+    assert {path.name for path in (ROOT / "launch").glob("*.py")} == set(ALL)
 
 
-@pytest.mark.parametrize("name", ARGUMENTS)
+@pytest.mark.parametrize("name", ALL)
 def test_arguments_are_declared_and_described(read: Callable[[str], Read], name: str) -> None:
     declared = read(name).declared()
-    assert set(declared) == ARGUMENTS[name]
+    assert set(declared) == ALL[name]
     assert all(options["description"].strip().endswith(".") for options in declared.values())
 
 
@@ -285,6 +287,7 @@ def test_a_parameter_file_is_found_by_path_and_then_by_the_name_of_a_preset(
     [
         ("sim.launch.py", "mode", "bridge.mode"),
         ("control.launch.py", "trigger", "controller.trigger"),
+        (ROBOT_FILE, "mode", "robot.mode"),
     ],
 )
 def test_choices_are_those_of_the_setting(
@@ -326,6 +329,123 @@ def test_a_trainer_has_time_to_save(read: Callable[[str], Read]) -> None:
     timeout = read("learn.launch.py").node()["sigterm_timeout"]
     assert timeout.values == ("sigterm_timeout",)
     assert float(timeout.options["default"]) >= 30
+
+
+# ── a robot ──────────────────────────────────────────────────────────────────────────────────
+
+
+def robot_nodes(file: Read, **given: str) -> dict[str, dict[str, Any]]:
+    """What each node of the robot's launch file is made with, by its name."""
+    return {
+        one.options["executable"]: one.options
+        for one in file.started(**given)
+        if one.what in ("Node", "LifecycleNode")
+    }
+
+
+def values_of(node: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, (value, _) in overridden(node).items()}
+
+
+def test_a_robot_is_learned_as_the_demo_does(read: Callable[[str], Read]) -> None:
+    found = robot_nodes(read(ROBOT_FILE), robot="pendulum", seed="3", output="runs/p", steps="400")
+    every = load_settings(ROOT / "config" / "robot_pendulum.yaml").training.update_every_steps
+    assert every > 0
+    assert {name: values_of(node) for name, node in found.items()} == {
+        "robot": {
+            "seed": 3,
+            "robot.name": "pendulum",
+            "robot.mode": "lock_step",
+            "robot.start_paused": True,
+            "robot.pause_every_steps": every,
+        },
+        "controller": {
+            "seed": 3,
+            "controller.trigger": "observation",
+            "controller.explore": True,
+        },
+        "trainer": {
+            "seed": 3,
+            "training.output": "runs/p",
+            "training.steps": 400,
+            "training.lock_step": True,
+            "training.pause_service": "robot/pause",
+        },
+    }
+    for name, node in found.items():
+        assert node["name"] == name
+        assert node["namespace"] == configuration("namespace")
+        assert node["parameters"][0] == str(ROOT / "config" / "robot_pendulum.yaml")
+        with pytest.raises(RuntimeError, match=f"the {name} ended with code 2"):
+            exits(node, Context(), 2)
+
+
+def test_a_robot_is_learned_in_real_time_where_that_is_asked_for(
+    read: Callable[[str], Read],
+) -> None:
+    found = robot_nodes(read(ROBOT_FILE), robot="pendulum", mode="real_time")
+    assert values_of(found["robot"]) == {
+        "robot.name": "pendulum",
+        "robot.mode": "real_time",
+        "robot.start_paused": False,
+        "robot.pause_every_steps": 0,
+    }
+    assert values_of(found["controller"]) == {
+        "controller.trigger": "timer",
+        "controller.explore": True,
+    }
+    assert values_of(found["trainer"]) == {
+        "training.lock_step": False,
+        "training.pause_service": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "mode", "trigger"),
+    [("", "real_time", "timer"), ("lock_step", "lock_step", "observation")],
+)
+def test_with_a_model_a_robot_is_driven_and_nobody_learns(
+    read: Callable[[str], Read], given: str, mode: str, trigger: str
+) -> None:
+    found = robot_nodes(read(ROBOT_FILE), robot="pendulum", model="runs/p/model", mode=given)
+    assert set(found) == {"robot", "controller"}
+    robot, controller = values_of(found["robot"]), values_of(found["controller"])
+    assert (robot["robot.mode"], robot["robot.start_paused"]) == (mode, False)
+    assert robot["robot.pause_every_steps"] == 0
+    assert controller == {
+        "model": "runs/p/model",
+        "controller.trigger": trigger,
+        "controller.explore": False,
+    }
+
+
+def test_parameters_of_a_robot_are_settings_of_its_nodes(read: Callable[[str], Read]) -> None:
+    settings = {setting.name: setting.type for setting in schema()}
+    given = {"robot": "pendulum", "output": "o", "resume": "true", "steps": "9", "seed": "1"}
+    for node in robot_nodes(read(ROBOT_FILE), **given).values():
+        for name, (value, kind) in overridden(node).items():
+            assert type(value) is kind
+            assert settings[name] in (kind, str), name
+
+
+@pytest.mark.parametrize("robot", ["", "hexapod", "../robot_pendulum"])
+def test_a_robot_without_a_file_is_refused_with_those_that_have_one(
+    read: Callable[[str], Read], robot: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^robot:={robot}: expected one of .*pendulum"):
+        read(ROBOT_FILE).started(robot=robot)
+
+
+def test_a_robot_can_have_a_file_of_ones_own(read: Callable[[str], Read], tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("/**: {ros__parameters: {training: {update_every_steps: 7}}}")
+    found = robot_nodes(read(ROBOT_FILE), params_file=str(file))
+    assert {node["parameters"][0] for node in found.values()} == {str(file)}
+    robot = values_of(found["robot"])
+    assert "robot.name" not in robot  # the file says
+    assert robot["robot.pause_every_steps"] == 7
+    with pytest.raises(ValueError, match=r"^params_file:=absent\.yaml: there is no such file"):
+        read(ROBOT_FILE).started(robot="pendulum", params_file="absent.yaml")
 
 
 # ── how a launch ends ────────────────────────────────────────────────────────────────────────
@@ -416,10 +536,10 @@ def described(request: pytest.FixtureRequest) -> tuple[str, Any]:
     return request.param, load(str(ROOT / "launch" / request.param))
 
 
-@pytest.mark.parametrize("described", ARGUMENTS, indirect=True)
+@pytest.mark.parametrize("described", ALL, indirect=True)
 def test_launch_loads_it(described: tuple[str, Any]) -> None:
     name, description = described
-    assert {argument.name for argument in description.get_launch_arguments()} == ARGUMENTS[name]
+    assert {argument.name for argument in description.get_launch_arguments()} == ALL[name]
 
 
 @pytest.mark.parametrize("described", ["sim.launch.py", "control.launch.py"], indirect=True)
