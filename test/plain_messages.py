@@ -112,6 +112,8 @@ class JointState:
 class JointTrajectoryPoint:
     positions: Any = field(default_factory=NUMBERS)
     velocities: Any = field(default_factory=NUMBERS)
+    accelerations: Any = field(default_factory=NUMBERS)
+    effort: Any = field(default_factory=NUMBERS)
     time_from_start: Time = field(default_factory=Time)
 
 

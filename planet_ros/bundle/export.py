@@ -36,7 +36,7 @@ class BundleExporter:
 
         Args:
             model: The model, whose weights are read anew at each `export`.
-            horizon: Steps that ``imagine.onnx`` looks ahead.
+            horizon: Steps that ``imagine.onnx`` and ``predict.onnx`` look ahead.
 
         Raises:
             UserError: A graph is not self-contained, or has an operator that a bundle may not, or
@@ -54,6 +54,7 @@ class BundleExporter:
         actions = torch.zeros(2, horizon, signature.actions)
         with torch.no_grad():
             imagined = traced.imagine(belief, actions, *goal.values())._asdict()
+            expects = traced.predict(belief, actions[0]) is not None
         predicted = [name for name, value in imagined.items() if value is not None]
         self._graphs = {
             "observe": _trace(
@@ -68,6 +69,12 @@ class BundleExporter:
                 dynamic={"actions": (0,)},
             ),
         }
+        if expects:
+            self._graphs["predict"] = _trace(
+                _Predict(traced),
+                {"belief": belief, "actions": actions[0]},
+                outputs={"vectors": ()},
+            )
         for name, graph in self._graphs.items():
             check_graph(graph.SerializeToString(), f"{name}.onnx")
 
@@ -170,6 +177,19 @@ class _Imagine(nn.Module):
         if goal is not None:  # an input of the graph, whether or not the task looks at it
             imagined = imagined._replace(rewards=imagined.rewards + 0 * goal.sum())
         return tuple(value for value in imagined if value is not None)
+
+
+class _Predict(nn.Module):
+    """`WorldModel.predict` likewise."""
+
+    def __init__(self, model: WorldModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, belief: Tensor, actions: Tensor) -> Tensor:
+        vectors = self.model.predict(belief, actions)
+        assert vectors is not None  # it was asked before
+        return vectors + 0 * (belief.sum() + actions.sum())
 
 
 def _trace(

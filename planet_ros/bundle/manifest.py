@@ -27,8 +27,8 @@ MAX_HORIZON = 1000
 MAX_PLANNED_NUMBERS = 2**24
 """Numbers of all candidates' actions together, candidates × horizon × actions: 64 MB."""
 
-GRAPHS = ("observe", "imagine", "propose")
-"""Graphs that are known; the first two are required, the third is reserved and not run."""
+GRAPHS = ("observe", "imagine", "predict", "propose")
+"""Graphs that are known: the first two are required, the last is reserved and not run."""
 
 GOAL = "goal"
 """Input of ``imagine.onnx`` where there is a goal, and what a reader has to know then."""
@@ -100,7 +100,7 @@ class Manifest(_Part):
     evaluation: Evaluation = Evaluation()
     created: str = ""
     software: dict[str, str] = {}
-    graphs: dict[Literal["observe", "imagine", "propose"], Graph]
+    graphs: dict[Literal["observe", "imagine", "predict", "propose"], Graph]
 
     @field_validator("planner", mode="before")
     @classmethod

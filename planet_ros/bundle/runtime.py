@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -17,20 +15,24 @@ from numpy.typing import NDArray
 
 from planet_ros.bundle.graph_check import MAX_GRAPH_BYTES, check_graph
 from planet_ros.bundle.manifest import GOAL, MANIFEST_FILE, MAX_MANIFEST_BYTES, Graph, Manifest
+from planet_ros.bundle.predictor import Predictor
+from planet_ros.bundle.sessions import (
+    ELEMENTS,
+    FLOAT,
+    LOAD_LIMIT_S,
+    check_found,
+    check_nodes,
+    cut,
+    session_of,
+    within,
+)
 from planet_ros.data import Parts
 from planet_ros.errors import UserError
 
 Array = NDArray[np.float32]
-T = TypeVar("T")
-
-LOAD_LIMIT_S = 10.0
-"""For making the sessions and running the graphs once, which takes some 20 ms."""
 
 _MOST_READINGS = 100
 """Of a bundle that is replaced by another each time, before the reader gives up."""
-
-_ELEMENTS = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
-_FLOAT = _ELEMENTS["float32"]
 
 
 class Rollouts(NamedTuple):
@@ -57,12 +59,14 @@ class Bundle:
         digest: SHA-256 of its manifest, which names the bundle.
         manifest: What it says about itself.
         model: Its graphs, ready to run.
+        predict: What it expects to be measured, for who watches; None: it does not say.
     """
 
     path: Path
     digest: str
     manifest: Manifest
     model: OnnxWorldModel
+    predict: Predictor | None = None
 
 
 class OnnxWorldModel:
@@ -81,37 +85,37 @@ class OnnxWorldModel:
             UserError: A graph's inputs and outputs are not the manifest's.
         """
         self.belief_size = manifest.belief_size
-        belief, actions = ([manifest.belief_size], _FLOAT), manifest.signature.actions
+        belief, actions = ([manifest.belief_size], FLOAT), manifest.signature.actions
         rows = ["N", manifest.horizon]
         self._observe, self._imagine = observe, imagine
         observe_name = f"{name}/{manifest.graphs['observe'].file}"
         imagine_name = f"{name}/{manifest.graphs['imagine'].file}"
         parts = {
-            part.name: (list(part.shape), _ELEMENTS[part.dtype]) for part in manifest.signature.seen
+            part.name: (list(part.shape), ELEMENTS[part.dtype]) for part in manifest.signature.seen
         }
         goal = manifest.signature.goal
         self._takes_goal = goal is not None
-        wanted = {} if goal is None else {GOAL: (list(goal.shape), _FLOAT)}
-        _check_nodes(
+        wanted = {} if goal is None else {GOAL: (list(goal.shape), FLOAT)}
+        check_nodes(
             observe.get_inputs(),
             f"{observe_name}: input",
-            {"belief": belief, "action": ([actions], _FLOAT), **parts},
+            {"belief": belief, "action": ([actions], FLOAT), **parts},
         )
-        _check_nodes(
+        check_nodes(
             observe.get_outputs(),
             f"{observe_name}: output",
             {"next_belief": belief},
             required=("next_belief",),
         )
-        _check_nodes(
+        check_nodes(
             imagine.get_inputs(),
             f"{imagine_name}: input",
-            {"belief": belief, "actions": ([*rows, actions], _FLOAT), **wanted},
+            {"belief": belief, "actions": ([*rows, actions], FLOAT), **wanted},
         )
-        self._predicted = _check_nodes(
+        self._predicted = check_nodes(
             imagine.get_outputs(),
             f"{imagine_name}: output",
-            dict.fromkeys(Rollouts._fields, (rows, _FLOAT)),
+            dict.fromkeys(Rollouts._fields, (rows, FLOAT)),
             required=("rewards",),
         )
 
@@ -164,12 +168,16 @@ def load_bundle(path: Path | str, digest: str | None = None) -> Bundle:
     path = Path(path)
     content, manifest, graphs = _read(path, digest)
     name = _printable(path)
-    for graph in ("observe", "imagine"):
-        check_graph(graphs[graph], f"{name}/{manifest.graphs[graph].file}")
-    model = _within(LOAD_LIMIT_S, name, lambda options: _loaded(manifest, graphs, name, options))
-    return Bundle(
-        path=path, digest=hashlib.sha256(content).hexdigest(), manifest=manifest, model=model
-    )
+    for graph in ("observe", "imagine", "predict"):
+        if graph in graphs:
+            check_graph(graphs[graph], f"{name}/{manifest.graphs[graph].file}")
+    predict = None
+    if "predict" in graphs and manifest.signature.vector_size:
+        file = f"{name}/{manifest.graphs['predict'].file}"
+        predict = Predictor(manifest, graphs["predict"], file)
+    model = within(LOAD_LIMIT_S, name, lambda options: _loaded(manifest, graphs, name, options))
+    digest = hashlib.sha256(content).hexdigest()
+    return Bundle(path=path, digest=digest, manifest=manifest, model=model, predict=predict)
 
 
 # ── files ────────────────────────────────────────────────────────────────────────────────────
@@ -266,109 +274,16 @@ def _printable(path: Path) -> str:
 # ── graphs ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _within(seconds: float, name: str, work: Callable[[onnxruntime.RunOptions], T]) -> T:
-    """Do something with graphs on a thread, and wait for it no longer than some time.
-
-    A run ends after the operator that it is at when the time is up. What does not end then (one
-    huge operator, or a session that is still being made, which computes whatever does not depend
-    on the inputs) is left behind: it takes a processor until it is through, but nobody waits.
-    """
-    options = onnxruntime.RunOptions()
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(work(options))
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name="bundle", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        options.terminate = True
-        thread.join(seconds / 10)
-        raise UserError(
-            f"{name}: the graphs were not through after {seconds:g} s, expected a small part of "
-            "the control period; export a smaller model, or plan with fewer candidates"
-        )
-    if errors:
-        raise errors[0]
-    return results[0]
-
-
 def _loaded(
     manifest: Manifest, graphs: dict[str, bytes], name: str, options: onnxruntime.RunOptions
 ) -> OnnxWorldModel:
     observe, imagine = (
-        _session(graphs[graph], f"{name}/{manifest.graphs[graph].file}")
+        session_of(graphs[graph], f"{name}/{manifest.graphs[graph].file}")
         for graph in ("observe", "imagine")
     )
     model = OnnxWorldModel(manifest, observe, imagine, name)
     _warm_up(model, manifest, name, options)
     return model
-
-
-def _session(content: bytes, name: str) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    # One thread that sleeps when idle: on small products more threads are slower, and spinning
-    # takes the processor from the rest of the robot (docs/performance.md).
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Not onnxruntime's own format, which `check_graph` does not read.
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    options.log_severity_level = 4  # what is wrong is in the exception
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own exceptions share no base class
-        raise UserError(f"{name}: onnxruntime cannot load it: {_cut(error)}") from None
-
-
-def _check_nodes(
-    nodes: list[Any],
-    where: str,
-    expected: dict[str, tuple[list[Any], str]],
-    required: tuple[str, ...] | None = None,
-) -> list[str]:
-    """See that a graph's inputs or outputs have their shapes and types.
-
-    Args:
-        nodes: What the graph has.
-        where: File and kind, for the error.
-        expected: Shape, in which a text is a dimension left open, and type by name.
-        required: Names that must be there, and others may be; None: exactly the expected ones.
-
-    Returns:
-        The names, of the expected ones, that are there.
-    """
-    found = {node.name: (node.type, list(node.shape)) for node in nodes}
-    wrong = set(found) ^ set(expected) if required is None else set(required) - set(found)
-    if wrong:
-        raise UserError(
-            f"{where}s: found {_cut(sorted(found))}, expected {_cut(list(required or expected))}"
-        )
-    there = [name for name in expected if name in found]
-    for name in there:
-        (shape, element), (kind, actual) = expected[name], found[name]
-        fits = len(actual) == len(shape) and all(
-            _fits(have, want, exact=required is None)
-            for have, want in zip(actual, shape, strict=True)
-        )
-        if kind != element or not fits:
-            raise UserError(f"{where} {name}: found {kind} {actual}, expected {element} {shape}")
-    return there
-
-
-def _fits(have: Any, want: int | str, exact: bool) -> bool:
-    """Whether a dimension is the one that is wanted, or left open where a text is.
-
-    Of an output a graph need not say how large it is: that is looked at when it has run.
-    """
-    if isinstance(want, str):
-        return not (exact and isinstance(have, int))
-    return have == want or not (exact or isinstance(have, int))
 
 
 def _warm_up(
@@ -383,17 +298,9 @@ def _warm_up(
         belief = model.observe(model.initial_belief(), signature.middle, seen, options)
         rollouts = model.imagine(belief, actions, goal, options)
     except Exception as error:
-        raise UserError(f"{name}: the graphs do not run: {_cut(error)}") from None
+        raise UserError(f"{name}: the graphs do not run: {cut(error)}") from None
     for field, value in {"belief": belief, **rollouts._asdict()}.items():
         if value is None:
             continue
         shape = (model.belief_size,) if field == "belief" else actions.shape[:2]
-        if value.shape != shape:
-            raise UserError(f"{name}: {field}: found shape {value.shape}, expected {shape}")
-        if not np.isfinite(value).all():
-            raise UserError(f"{name}: {field}: found values that are not finite for zeros as input")
-
-
-def _cut(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 500 else f"{text[:500]}…"
+        check_found(value, shape, f"{name}: {field}")

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from planet_ros.bundle.runtime import Bundle
 from planet_ros.data import Parts
+from planet_ros.planning import Plan
 
 Array = NDArray[np.float32]
 
@@ -57,3 +59,18 @@ class Command:
     origin: Origin
     stamp_ns: int
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class MadePlan:
+    """A plan that the loop goes by, for who watches.
+
+    Attributes:
+        plan: What was decided.
+        bundle: With which it was made.
+        stamp_ns: Stamp of the observation that it was made from.
+    """
+
+    plan: Plan
+    bundle: Bundle
+    stamp_ns: int

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import ControllerSettings
-from planet_ros.control.events import Command, Observation, Origin
+from planet_ros.control.events import Command, MadePlan, Observation, Origin
 from planet_ros.control.latency import Latency
 from planet_ros.control.limits import Limits, SafeSpell
 from planet_ros.control.policy import PlanningPolicy, Policy, Successor
@@ -63,6 +63,7 @@ class _Job:
     """
 
     observation: Observation
+    bundle: Bundle
     tick: int
     future: Future[tuple[Plan, float]] = field(repr=False)
     outdated: bool = False
@@ -77,6 +78,7 @@ class ControlLoop:
         planning: How long plans took.
         counters: What happened so far.
         failure: Why the newest plan failed; empty when it did not.
+        made: The newest plan that it goes by; None before the first.
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class ControlLoop:
         self._behind = False
         self._sent_tick = -1
         self.failure = ""
+        self.made: MadePlan | None = None
         self._stale = False
         self._forget = True
         # Sent since the policy last acted; it owns what was before.
@@ -270,6 +273,7 @@ class ControlLoop:
             return None
         if plan is not None:
             self._plan, self._plan_tick = plan, job.tick
+            self.made = MadePlan(plan, job.bundle, job.observation.stamp_ns)
         if self._settings.trigger == "timer":
             self._behind = job.tick != self._tick
             if self._sent_tick == self._tick:
@@ -340,8 +344,8 @@ class ControlLoop:
             self._job.outdated = True
 
     def _start(self) -> None:
-        policy, observation = self._policy, self._newest
-        if policy is None or observation is None:
+        policy, observation, bundle = self._policy, self._newest, self.bundle
+        if policy is None or observation is None or bundle is None:
             return
         if self._forget:
             policy.reset(self._episode_seed(observation))
@@ -353,7 +357,7 @@ class ControlLoop:
             policy.took(action)
         self._taken.clear()
         future = self._thread.submit(self._timed_plan, policy, observation)
-        self._job = _Job(observation, self._tick, future)
+        self._job = _Job(observation, bundle, self._tick, future)
         future.add_done_callback(lambda _: self._notify())
 
     def _episode_seed(self, observation: Observation) -> int | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -76,6 +76,28 @@ def planner_of(settings: PlannerSettings, signature: Signature, seed: int) -> Pl
 
 MakePlanner: TypeAlias = Callable[[PlannerSettings, Signature, int], Planner]
 """Makes a planner from settings, a signature and a seed, as `planner_of` does."""
+
+
+def _nothing() -> Array:
+    return np.zeros(0, np.float32)
+
+
+@dataclass(frozen=True)
+class FilteredPlan(Plan):
+    """A plan, and from where it looks ahead.
+
+    Attributes:
+        belief: (B,) after what was seen last.
+        under_way: (d, A) sent before, and acting before the plan's first action does.
+    """
+
+    belief: Array = field(default_factory=_nothing)
+    under_way: Array = field(default_factory=_nothing)
+
+    @property
+    def acting(self) -> Array:
+        """(H, A) what acts in each of the next periods; the plan's end acts after them."""
+        return np.concatenate([self.under_way, self.actions])[: len(self.actions)]
 
 
 class PlanningPolicy:
@@ -175,7 +197,7 @@ class PlanningPolicy:
         self._sent: deque[Array] = deque(before, maxlen=self._delay + 1)
         self._sent_any = False
 
-    def act(self, observation: Parts) -> Plan:
+    def act(self, observation: Parts) -> FilteredPlan:
         """Take in an observation, and plan for the goal that it comes with.
 
         Raises:
@@ -187,9 +209,22 @@ class PlanningPolicy:
         self._belief = self._model.observe(self._belief, self._sent[0], seen)
         self._goal = self._checked(goal)
         plan = self._planner.plan(self._returns)
-        if self._max_change is None:
-            return plan
-        return replace(plan, actions=self._within_rates(plan.actions[None])[0])
+        actions = plan.actions
+        if self._max_change is not None:
+            actions = self._within_rates(actions[None])[0]
+        return FilteredPlan(
+            actions,
+            plan.expected_return,
+            plan.elite_spread,
+            plan.candidates,
+            self._belief,
+            self._under_way,
+        )
+
+    @property
+    def _under_way(self) -> Array:
+        """(d, A) what has been sent and does not act yet."""
+        return np.array(list(self._sent)[1:], np.float32).reshape(self._delay, len(self._sent[0]))
 
     def _checked(self, goal: Array | None) -> Array | None:
         part = self.signature.goal
@@ -228,9 +263,7 @@ class PlanningPolicy:
             actions = self._within_rates(actions)
         if self._delay:
             # What has been sent acts first; the last entries of a plan act beyond the horizon.
-            first = np.broadcast_to(
-                np.stack(list(self._sent)[1:]), (len(actions), self._delay, actions.shape[2])
-            )
+            first = np.broadcast_to(self._under_way, (len(actions), self._delay, actions.shape[2]))
             actions = np.concatenate([first, actions[:, : -self._delay]], axis=1)
         return candidate_returns(
             *self._model.imagine(self._belief, actions, self._goal),

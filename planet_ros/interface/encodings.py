@@ -5,6 +5,8 @@ Each function takes numbers (k,) and gives numbers (n,), float64.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,9 @@ Numbers = NDArray[np.float64]
 
 SMALLEST_NORM = 1e-6
 """Quaternions are not shorter than this: zeros stand for no rotation at all."""
+
+_ANGLES = ("angle", "yaw")
+"""Encodings whose numbers are cosines and sines in turn."""
 
 SIZES: dict[str, tuple[int, int]] = {"quaternion": (4, 6), "yaw": (4, 2)}
 """Numbers in and out of the encodings for which there is no choice."""
@@ -45,6 +50,20 @@ def encoded_names(encoding: str, labels: tuple[str, ...], label: str) -> tuple[s
     if encoding == "quaternion":
         return tuple(f"{label} {row}{column}" for column in "xy" for row in "xyz")
     return labels
+
+
+def decoded(encoding: str, values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Undo the encoding of numbers (…, n) as far as people want it: angles in radians (…, k)."""
+    if encoding in _ANGLES:
+        return np.arctan2(values[..., 1::2], values[..., ::2])
+    return values
+
+
+def decoded_names(encoding: str, names: Sequence[str]) -> list[str]:
+    """What the numbers that `decoded` gives are called; `names` are those of `encoded_names`."""
+    if encoding in _ANGLES:
+        return [name.removeprefix("cos ") for name in names[::2]]
+    return list(names)
 
 
 def angles(radians: Numbers) -> Numbers:

@@ -37,6 +37,8 @@ class ActionWriter:
         types: The types of their messages, by topic.
         signature_parts: The numbers of the action.
         sizes: How many numbers each field has, by its name.
+        places: Where each field is in its message, joints by their names, and its indices in the
+            action.
         safe: What is sent where nothing better is known.
     """
 
@@ -65,6 +67,7 @@ class ActionWriter:
         self.types = {part.topic: part.type for part in self._parts}
         self.signature_parts = tuple(one for field in fields for one in field.signature_parts)
         self.sizes = {field.label: field.size for field in fields}
+        self.places = tuple((field.path, field.indices) for field in fields)
         self.safe = SafeCommand(
             np.concatenate([field.safe for field in fields]).astype(np.float32),
             np.concatenate([field.within_s for field in fields]),

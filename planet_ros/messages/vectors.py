@@ -122,13 +122,17 @@ def labelled_message(
     message = make(VECTOR_TYPE)
     numbers: list[float] = []
     for label, values in parts:
-        dimension = make(_DIMENSION_TYPE)
-        dimension.label = label
-        dimension.size = dimension.stride = len(values)
-        message.layout.dim.append(dimension)
+        message.layout.dim.append(dimension(make, label, len(values), len(values)))
         numbers.extend(values.tolist() if isinstance(values, np.ndarray) else values)
     message.data = array("d", numbers)  # rclpy need not check it number by number
     return message
+
+
+def dimension(make: Make, label: str, size: int, stride: int) -> Any:
+    """A dimension of a layout; its stride counts the numbers of it and of those after it."""
+    made = make(_DIMENSION_TYPE)
+    made.label, made.size, made.stride = label, size, stride
+    return made
 
 
 def stamp_text(stamp_ns: int) -> str:

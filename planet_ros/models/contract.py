@@ -1,6 +1,7 @@
 """What every world model offers: a filter, an imagination and a loss.
 
-The planner needs `initial_belief`, `observe` and `imagine` alone, and gets them as ONNX graphs.
+The planner needs `initial_belief`, `observe` and `imagine` alone, and gets them as ONNX graphs; so
+does who watches it `predict`.
 `N` candidates, `H` horizon, `A` action size, `O` numbers in all vectors of an observation together,
 `B` belief size. An observation is a mapping of named parts, as the model's signature says.
 """
@@ -107,6 +108,21 @@ class WorldModel(nn.Module, ABC):
             actions: (N, H, A) of each candidate, in the environment's units.
             goal: (G,) for all of them; None where the signature has none.
         """
+
+    def predict(self, belief: Tensor, actions: Tensor) -> Tensor | None:
+        """What is expected to be measured after each action of one sequence, for people who watch.
+
+        It is the trajectory that the planner counts on; nothing is planned with it.
+
+        Args:
+            belief: (B,) to start from.
+            actions: (H, A) taken from there, in the environment's units.
+
+        Returns:
+            (H, O) all vectors after each action, in the environment's units; None where the model
+            expects none, as by default.
+        """
+        return None
 
     @abstractmethod
     def dream(

@@ -131,13 +131,40 @@ class Ensemble(WorldModel):
     def imagine(self, belief: Tensor, actions: Tensor, goal: Tensor | None = None) -> Imagined:
         """Roll every member forward from the belief; see `WorldModel.imagine`.
 
+        The statistics over members are computed for all steps at once.
+        """
+        size, horizon = self.belief_size, actions.shape[1]
+        outputs, states = self._roll(belief, actions)
+        output = torch.cat(outputs, dim=1)
+        output = output.reshape(self.members, horizon, -1, output.shape[-1])
+        known, goes_on = None, None
+        if self.task is not None:
+            # Joined and split, as the outputs are: to stack them costs an operation for each.
+            before, after = (
+                torch.cat(each, dim=1).reshape(self.members, horizon, -1, size)
+                for each in (states[:-1], states[1:])
+            )
+            known, goes_on = self.known(before, actions.transpose(0, 1), after, goal)
+        reward = output[..., size] if known is None else known
+        mean = reward.mean(dim=0)
+        continues = disagreement = None
+        if self._predicts_continue:
+            continues = torch.sigmoid(output[..., -1]).mean(dim=0).T
+        elif goes_on is not None:
+            continues = goes_on.mean(dim=0).T
+        if self.members > 1:
+            disagreement = (reward - mean).square().mean(dim=0).sqrt().T
+        return Imagined(mean.T, continues, disagreement)
+
+    def _roll(self, belief: Tensor, actions: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The outputs (E, N, outputs) at each step, and the H + 1 observations (E, N, O).
+
         The network is that of `_network` and `_means`, arranged for speed: scales are folded into
-        the first and the last layer, the actions' part of the first layer is computed for all
-        steps at once, and so are the statistics over members. With small networks the time goes
-        into the number of operations, not into their size.
+        the first and the last layer, and the actions' part of the first layer is computed for all
+        steps at once. With small networks the time goes into the number of operations, not into
+        their size.
         """
         size, targets = self.belief_size, self._targets
-        horizon = actions.shape[1]
         weights, biases = list(self.weights), list(self.biases)
         of_observation = self.observation_factor[:, None] * weights[0][:, :size]
         of_action = self.action_factor[:, None] * weights[0][:, size:]
@@ -163,7 +190,7 @@ class Ensemble(WorldModel):
         biases = [layer_bias.expand(-1, candidates, -1) for layer_bias in biases]
         observation = belief.expand(self.members, candidates, -1)
         outputs, states = [], [observation]
-        for step in range(horizon):
+        for step in range(actions.shape[1]):
             hidden = torch.matmul(observation, of_observation) + drive[step]
             for weight, layer_bias in zip(weights[1:], biases[1:], strict=True):
                 hidden = torch.matmul(self._activation(hidden), weight) + layer_bias
@@ -171,26 +198,12 @@ class Ensemble(WorldModel):
             observation = observation + predicted if self._predicts_change else predicted
             outputs.append(hidden)
             states.append(observation)
+        return outputs, states
 
-        output = torch.cat(outputs, dim=1).reshape(self.members, horizon, -1, hidden.shape[-1])
-        known, goes_on = None, None
-        if self.task is not None:
-            # Joined and split, as the outputs are: to stack them costs an operation for each.
-            before, after = (
-                torch.cat(each, dim=1).reshape(self.members, horizon, -1, size)
-                for each in (states[:-1], states[1:])
-            )
-            known, goes_on = self.known(before, actions.transpose(0, 1), after, goal)
-        reward = output[..., size] if known is None else known
-        mean = reward.mean(dim=0)
-        continues = disagreement = None
-        if self._predicts_continue:
-            continues = torch.sigmoid(output[..., -1]).mean(dim=0).T
-        elif goes_on is not None:
-            continues = goes_on.mean(dim=0).T
-        if self.members > 1:
-            disagreement = (reward - mean).square().mean(dim=0).sqrt().T
-        return Imagined(mean.T, continues, disagreement)
+    def predict(self, belief: Tensor, actions: Tensor) -> Tensor:
+        """The mean of the members' trajectories; see `WorldModel.predict`."""
+        _, states = self._roll(belief, actions.unsqueeze(0))
+        return torch.cat(states[1:], dim=1).mean(dim=0)
 
     def _network(self, observation: Tensor, action: Tensor) -> Tensor:
         hidden = torch.cat(

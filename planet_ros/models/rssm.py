@@ -195,40 +195,10 @@ class Rssm(WorldModel):
         Disagreement is the standard deviation of the reward over latents drawn from each step's
         prior, with noise that is the same in every call; None where none are asked for.
 
-        The network is that of `_advance` and `_prior`, arranged for speed: the way from the
-        prior's hidden layer through its mean into the next transition is linear, so it is one
-        matrix; the actions' part of the transition is computed for all steps at once, and so are
-        the rewards. Those that are known are of decoded means.
+        The rewards are computed for all steps at once. Those that are known are of decoded means.
         """
         horizon, candidates = actions.shape[1], actions.shape[0]
-        latent_size = self.settings.stochastic_size
-        of_latent = self.transition.weight[:latent_size]
-        of_action = self.action_factor[:, None] * self.transition.weight[latent_size:]
-        mean_weight = self.prior_output.weight[:, :latent_size]
-        mean_bias = self.prior_output.bias[:latent_size]
-        of_prior = mean_weight @ of_latent
-        bias = self.transition.bias - self.action_mean @ of_action
-
-        deterministic, latent = self._split(belief.unsqueeze(0))
-        first = latent @ of_latent + bias
-        drive = (actions.transpose(0, 1) @ of_action + (mean_bias @ of_latent + bias)).unbind()
-        contexts: list[Tensor] = []
-        hiddens: list[Tensor] = []
-        for step in range(horizon):
-            if step == 0:
-                drive_now = actions[:, 0] @ of_action + first
-            else:
-                drive_now = torch.addmm(drive[step], hiddens[-1], of_prior)
-            context = self._activation(drive_now)
-            if self._recurrent:
-                if step == 0:
-                    deterministic = deterministic.expand(candidates, -1)
-                deterministic = context = self._recur(deterministic, context)
-            contexts.append(context)
-            hiddens.append(self._activation(self.prior_hidden(context)))
-
-        prior = self._gaussian(self.prior_output(torch.cat(hiddens)))
-        state = torch.cat(contexts)
+        state, prior = self._roll(belief, actions)
         features = self._features(state, prior.mean)
         rewards = goes_on = continues = disagreement = None
         if self.task is not None:
@@ -257,6 +227,48 @@ class Rssm(WorldModel):
             deviation = (each - each.mean(dim=0)).square().mean(dim=0).sqrt()
             disagreement = deviation.reshape(horizon, candidates).T
         return Imagined(rewards.T, continues, disagreement)
+
+    def _roll(self, belief: Tensor, actions: Tensor) -> tuple[Tensor, Gaussian]:
+        """Contexts (H · N, C), step by step, and the priors of the same steps.
+
+        The network is that of `_advance` and `_prior`, arranged for speed: the way from the
+        prior's hidden layer through its mean into the next transition is linear, so it is one
+        matrix; the actions' part of the transition is computed for all steps at once.
+        """
+        horizon, candidates = actions.shape[1], actions.shape[0]
+        latent_size = self.settings.stochastic_size
+        of_latent = self.transition.weight[:latent_size]
+        of_action = self.action_factor[:, None] * self.transition.weight[latent_size:]
+        mean_weight = self.prior_output.weight[:, :latent_size]
+        mean_bias = self.prior_output.bias[:latent_size]
+        of_prior = mean_weight @ of_latent
+        bias = self.transition.bias - self.action_mean @ of_action
+
+        deterministic, latent = self._split(belief.unsqueeze(0))
+        first = latent @ of_latent + bias
+        drive = (actions.transpose(0, 1) @ of_action + (mean_bias @ of_latent + bias)).unbind()
+        contexts: list[Tensor] = []
+        hiddens: list[Tensor] = []
+        for step in range(horizon):
+            if step == 0:
+                drive_now = actions[:, 0] @ of_action + first
+            else:
+                drive_now = torch.addmm(drive[step], hiddens[-1], of_prior)
+            context = self._activation(drive_now)
+            if self._recurrent:
+                if step == 0:
+                    deterministic = deterministic.expand(candidates, -1)
+                deterministic = context = self._recur(deterministic, context)
+            contexts.append(context)
+            hiddens.append(self._activation(self.prior_hidden(context)))
+        return torch.cat(contexts), self._gaussian(self.prior_output(torch.cat(hiddens)))
+
+    def predict(self, belief: Tensor, actions: Tensor) -> Tensor | None:
+        """Decoded means of vectors; None where there are images alone; see `WorldModel.predict`."""
+        if not self.signature.vector_size:
+            return None
+        state, prior = self._roll(belief, actions.unsqueeze(0))
+        return self._decoded(self._features(state, prior.mean))
 
     def dream(
         self, belief: Tensor, actions: Tensor, samples: int, goal: Tensor | None = None

@@ -12,6 +12,7 @@ from rclpy.node import Node
 from planet_ros.control.events import Command
 from planet_ros.control.latency import Latency
 from planet_ros.errors import UserError
+from planet_ros.interface.ahead import TRAJECTORY_TYPE
 from planet_ros.interface.document import Interface
 from planet_ros.interface.writing import ActionWriter
 from planet_ros.messages.fields import time_message
@@ -21,8 +22,6 @@ from planet_ros.ros.topics import NEWEST_QOS
 from planet_ros.ros.types import make, message_class
 
 ACKNOWLEDGEMENT_LIMIT_S = 0.5
-
-TRAJECTORY_TYPE = "trajectory_msgs/msg/JointTrajectory"
 
 
 class CommandPublisher:

@@ -29,6 +29,7 @@ from planet_ros.ros.bundles import BundleWatch, load, other_planner
 from planet_ros.ros.commands import CommandPublisher
 from planet_ros.ros.diagnostics import Diagnostics, Situation
 from planet_ros.ros.inputs import WARNING_PERIOD_S, Inputs
+from planet_ros.ros.plans import PlanPublisher
 from planet_ros.ros.robot import Robot
 from planet_ros.ros.standstill import Standstill
 from planet_ros.ros.subscriptions import crowd
@@ -79,6 +80,7 @@ class Controller:
         self._standstill = Standstill(self._now_s, time.monotonic) if simulated else None
         self._plan_ready = node.create_guard_condition(self._on_plan_ready)
         self._commands: CommandPublisher | None = None
+        self._plans: PlanPublisher | None = None
         self._in_use = node.create_publisher(String, MODEL_IN_USE_TOPIC, LATCHED)
         self._inputs = Inputs(
             node,
@@ -100,6 +102,7 @@ class Controller:
         """Read and command what the robot is from now on."""
         self._inputs.follow(robot.interface, robot.signature)
         self._commands = CommandPublisher(self._node, robot.interface, lock_step=self._lock_step)
+        self._plans = PlanPublisher(self._node, robot)
 
     def begin(self) -> None:
         """Act from now on, with a new loop.
@@ -163,6 +166,8 @@ class Controller:
         self._inputs.close()
         if self._commands is not None:
             self._commands.close()
+        if self._plans is not None:
+            self._plans.close()
         self._node.destroy_publisher(self._in_use)
         self._node.destroy_guard_condition(self._plan_ready)
 
@@ -218,6 +223,8 @@ class Controller:
         self._in_use.publish(String(data=announcement.to_text()))
         log = self._node.get_logger()
         log.info(f"model {shortened(str(bundle.path))} ({bundle.digest[:12]}) in use")
+        if self._plans is not None:
+            self._plans.use(bundle)
         if differing := other_planner(self._unused, bundle.manifest.planner):
             log.warn(
                 f"planner settings given to this node are not used, the bundle decides: "
@@ -260,8 +267,12 @@ class Controller:
             )
 
     def _on_plan_ready(self) -> None:
-        if self._loop is not None:
-            self._send(self._loop.finished())
+        if self._loop is None:
+            return
+        before = self._loop.made
+        self._send(self._loop.finished())
+        if self._plans is not None and self._loop.made is not before:
+            self._plans.offer(self._loop.made)
 
     def _send(self, command: Command | None) -> None:
         if command is None or self._commands is None:

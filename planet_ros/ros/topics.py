@@ -18,6 +18,8 @@ STEP_TOPIC = "step"
 MODEL_TOPIC = "model"
 MODEL_IN_USE_TOPIC = "model_in_use"
 JOINT_TOPIC = "joint_states"
+PLAN_TOPIC = "~/plan"
+PREDICTED_TOPIC = "~/predicted"
 
 TRAINER = "trainer"
 """The node that commands beside a controller: while there is no model it acts at random."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import stat
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from nodes import IMAGE_MODEL, PICTURE, PICTURE_AND_POSITION, Ros
+from launched import ROOT, SETTINGS, Launched
+from nodes import IMAGE_MODEL, MODULES, PICTURE, PICTURE_AND_POSITION, Ros
 
 from planet_ros.supervision.processes import own_domain
 from planet_ros.supervision.supervisor import Supervisor
@@ -53,3 +56,42 @@ def image_bundles(
         train(tiny_settings(folder, {**IMAGE_MODEL, **few, **environment}))
         bundles[environment["env_id"]] = str(folder / "model")
     return bundles
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> Path:
+    """Where ROS finds this package, as colcon would install it."""
+    prefix = tmp_path / "install"
+    share, lib = prefix / "share", prefix / "lib" / "planet_ros"
+    index = share / "ament_index" / "resource_index" / "packages"
+    for folder in (index, lib, share / "planet_ros"):
+        folder.mkdir(parents=True)
+    (index / "planet_ros").touch()
+    for part in ("launch", "config"):
+        (share / "planet_ros" / part).symlink_to(ROOT / part)
+    for name, module in MODULES.items():
+        script = lib / name
+        script.write_text(
+            f"#!{sys.executable}\nimport sys\nfrom {module} import main\nsys.exit(main())\n"
+        )
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return prefix
+
+
+@pytest.fixture
+def launch(ros: Ros, prefix: Path, tmp_path: Path) -> Iterator[Callable[..., Launched]]:
+    """``launch("sim.launch.py", seed=7)``: runs it until the test ends."""
+    running: list[Launched] = []
+
+    def start(name: str, settings: str = SETTINGS, **arguments: Any) -> Launched:
+        file = prefix / "share" / "planet_ros" / "launch" / name
+        (tmp_path / "settings.yaml").write_text(settings)
+        if name in ("learn.launch.py", "robot.launch.py") and "model" not in arguments:
+            arguments.setdefault("output", tmp_path / "run")
+        arguments.setdefault("params_file", tmp_path / "settings.yaml")
+        running.append(Launched(file, arguments, tmp_path, prefix))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.close()

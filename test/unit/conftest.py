@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from launch_files import HELPERS, STAND_INS, Read, Share, StandIn, Transition
 
 
 @pytest.fixture
@@ -70,3 +73,20 @@ def picture_run(
     }
     train(tiny_settings(folder, values))
     return folder
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Read]]:
+    """``read("sim.launch.py")``: as `Read`."""
+    for name in STAND_INS:
+        monkeypatch.setitem(sys.modules, name, StandIn(name))
+    sys.modules["lifecycle_msgs.msg"].Transition = Transition  # type: ignore[attr-defined]
+    sys.modules["launch_ros.substitutions"].FindPackageShare = Share  # type: ignore[attr-defined]
+    for helper in HELPERS:
+        monkeypatch.delitem(sys.modules, helper, raising=False)
+    yield Read
+    package = importlib.import_module("planet_ros.ros")
+    for helper in HELPERS:
+        sys.modules.pop(helper, None)  # it has the stand-in's names
+        if hasattr(package, helper.rpartition(".")[2]):
+            delattr(package, helper.rpartition(".")[2])

@@ -136,14 +136,14 @@ def test_later_exports_carry_new_weights_without_tracing_again(
     monkeypatch.setattr(torch.onnx, "export", counted)
     model = model_of(members=2)
     exporter = BundleExporter(model, HORIZON)
-    assert len(traced) == 2  # observe and imagine
+    assert len(traced) == 3  # observe, imagine and predict
     belief, actions = floats([1, 2, 3]), np.full((1, HORIZON, 2), 0.5, np.float32)
     rewards = []
     for seed in range(3):
         give_other_weights(model, seed)
         exporter.export(tmp_path / "model", about())
         rewards.append(load_bundle(tmp_path / "model").model.imagine(belief, actions).rewards)
-    assert len(traced) == 2
+    assert len(traced) == 3
     assert np.abs(rewards[0] - rewards[1]).max() > 0.1
     assert np.abs(rewards[1] - rewards[2]).max() > 0.1
 
@@ -489,7 +489,7 @@ DAMAGES: dict[str, tuple[Callable[[Folder], None], list[str]]] = {
     ),
     "graph left out": (
         lambda folder: folder.edit(lambda document: document["graphs"].pop("observe")),
-        ["manifest.json: graphs: found ['imagine'], expected observe and imagine"],
+        ["manifest.json: graphs: found ['imagine', 'predict'], expected observe and imagine"],
     ),
     "graph in the folder above": (
         _outside("../imagine.onnx"),

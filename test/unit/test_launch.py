@@ -5,179 +5,27 @@ from __future__ import annotations
 
 import importlib
 import re
-import runpy
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-
-from planet_ros.config import ROS_OWN_PARAMETERS, load_settings, schema
-
-ROOT = Path(__file__).resolve().parents[2]
-COMMON = {"params_file", "namespace", "use_sim_time", "log_level", "clock_topic", "seed"}
-ARGUMENTS = {
-    "sim.launch.py": COMMON | {"env_id", "mode", "wait_for_learner"},
-    "control.launch.py": COMMON | {"autostart", "explore", "model", "trigger"},
-    "learn.launch.py": COMMON | {"env_id", "output", "resume", "steps"},
-}
-ROBOT_FILE = "robot.launch.py"
-ALL = ARGUMENTS | {ROBOT_FILE: COMMON | {"robot", "mode", "model", "output", "resume", "steps"}}
-EXECUTABLES = {
-    "sim.launch.py": "gym_bridge",
-    "control.launch.py": "controller",
-    "learn.launch.py": "trainer",
-}
-HELPERS = ("planet_ros.ros.launch_arguments", "planet_ros.ros.launch_events")
-VALUES = {bool: ("true", True), int: ("7", 7), str: ("some", "some")}
-"""A value of each type, as an argument and as it is meant."""
-
-
-class Said:
-    """Something of `launch` that was made: which class, and with what."""
-
-    def __init__(self, what: str, *values: Any, **options: Any) -> None:
-        self.what, self.values, self.options = what, values, options
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Said) and vars(other) == vars(self)
-
-    def within(self) -> Iterator[Said]:
-        """This and all that it was made with."""
-        yield self
-        waiting = [*self.values, *self.options.values()]
-        while waiting:
-            one = waiting.pop()
-            if isinstance(one, Said):
-                yield from one.within()
-            elif isinstance(one, dict):
-                waiting += one.values()
-            elif isinstance(one, list | tuple):
-                waiting += one
-
-
-class StandIn(ModuleType):
-    """A module that has every name."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return lambda *values, **options: Said(name, *values, **options)
-
-
-class Transition:
-    """The transitions that the launch files ask for, as numbers that differ."""
-
-    TRANSITION_CONFIGURE = 1
-    TRANSITION_ACTIVATE = 3
-
-
-class Share:
-    """The folder where the package's presets are, with the name of launch_ros's."""
-
-    def __init__(self, package: str) -> None:
-        assert package == "planet_ros"
-
-    def perform(self, context: Any) -> str:
-        return str(ROOT)
-
-
-class Context:
-    """What the launch files ask of a launch."""
-
-    def __init__(self, values: dict[str, str] | None = None) -> None:
-        self.launch_configurations = values or {}
-        self.is_shutdown = False
-        self.locals = SimpleNamespace()
-
-    def extend_globals(self, values: dict[str, Any]) -> None:
-        vars(self.locals).update(values)
-
-
-STAND_INS = (
-    "launch",
-    "launch.actions",
-    "launch.logging",
-    "launch.substitutions",
-    "launch_ros",
-    "launch_ros.actions",
-    "launch_ros.parameter_descriptions",
-    "launch_ros.ros_adapters",
-    "launch_ros.substitutions",
-    "lifecycle_msgs",
-    "lifecycle_msgs.msg",
-    "lifecycle_msgs.srv",
+from launch_files import (
+    ALL,
+    ARGUMENTS,
+    COMMON,
+    EXECUTABLES,
+    ROBOT_FILE,
+    ROOT,
+    VALUES,
+    Context,
+    Read,
+    configuration,
+    exits,
+    overridden,
 )
 
-
-class Read:
-    """A launch file, read with the stand-in."""
-
-    def __init__(self, name: str) -> None:
-        self.module = runpy.run_path(str(ROOT / "launch" / name))
-        (self.entities,) = self.module["generate_launch_description"]().values
-
-    def declared(self) -> dict[str, dict[str, Any]]:
-        """Default value and description of each argument."""
-        declarations = [one for one in self.entities if one.what == "DeclareLaunchArgument"]
-        names = [one.values[0] for one in declarations]
-        assert len(set(names)) == len(names)
-        return {one.values[0]: one.options for one in declarations}
-
-    def started(self, **given: str) -> list[Said]:
-        """What follows where these arguments are given, and the others are not."""
-        (function,) = (one for one in self.entities if one.what == "OpaqueFunction")
-        defaults = {name: one["default_value"] for name, one in self.declared().items()}
-        found: list[Said] = function.options["function"](Context(defaults | given))
-        return found
-
-    def node(self, **given: str) -> dict[str, Any]:
-        """What the node is made with."""
-        (node,) = (one for one in self.started(**given) if one.what in ("Node", "LifecycleNode"))
-        return node.options
-
-    def includes(self) -> dict[str, dict[str, Any]]:
-        """The launch files that it includes, and the arguments that they get."""
-        found = {}
-        for one in self.entities:
-            if one.what == "IncludeLaunchDescription":
-                folder, file = one.values[0].values[0]
-                assert folder == Said("ThisLaunchFileDir")
-                pairs = one.options["launch_arguments"]
-                assert len(dict(pairs)) == len(pairs)
-                found[file] = dict(pairs)
-        return found
-
-
-@pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Read]]:
-    """``read("sim.launch.py")``: as `Read`."""
-    for name in STAND_INS:
-        monkeypatch.setitem(sys.modules, name, StandIn(name))
-    sys.modules["lifecycle_msgs.msg"].Transition = Transition  # type: ignore[attr-defined]
-    sys.modules["launch_ros.substitutions"].FindPackageShare = Share  # type: ignore[attr-defined]
-    for helper in HELPERS:
-        monkeypatch.delitem(sys.modules, helper, raising=False)
-    yield Read
-    package = importlib.import_module("planet_ros.ros")
-    for helper in HELPERS:
-        sys.modules.pop(helper, None)  # it has the stand-in's names
-        if hasattr(package, helper.rpartition(".")[2]):
-            delattr(package, helper.rpartition(".")[2])
-
-
-def configuration(name: str) -> Said:
-    return Said("LaunchConfiguration", name)
-
-
-def overridden(node: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Parameters that a node is given beside its file: value and type."""
-    _file, parameters = node["parameters"]
-    return {
-        name: (value.values[0], value.options["value_type"]) for name, value in parameters.items()
-    }
+from planet_ros.config import ROS_OWN_PARAMETERS, schema
 
 
 def test_these_are_the_launch_files() -> None:
@@ -331,128 +179,7 @@ def test_a_trainer_has_time_to_save(read: Callable[[str], Read]) -> None:
     assert float(timeout.options["default"]) >= 30
 
 
-# ── a robot ──────────────────────────────────────────────────────────────────────────────────
-
-
-def robot_nodes(file: Read, **given: str) -> dict[str, dict[str, Any]]:
-    """What each node of the robot's launch file is made with, by its name."""
-    return {
-        one.options["executable"]: one.options
-        for one in file.started(**given)
-        if one.what in ("Node", "LifecycleNode")
-    }
-
-
-def values_of(node: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, (value, _) in overridden(node).items()}
-
-
-def test_a_robot_is_learned_as_the_demo_does(read: Callable[[str], Read]) -> None:
-    found = robot_nodes(read(ROBOT_FILE), robot="pendulum", seed="3", output="runs/p", steps="400")
-    every = load_settings(ROOT / "config" / "robot_pendulum.yaml").training.update_every_steps
-    assert every > 0
-    assert {name: values_of(node) for name, node in found.items()} == {
-        "robot": {
-            "seed": 3,
-            "robot.name": "pendulum",
-            "robot.mode": "lock_step",
-            "robot.start_paused": True,
-            "robot.pause_every_steps": every,
-        },
-        "controller": {
-            "seed": 3,
-            "controller.trigger": "observation",
-            "controller.explore": True,
-        },
-        "trainer": {
-            "seed": 3,
-            "training.output": "runs/p",
-            "training.steps": 400,
-            "training.lock_step": True,
-            "training.pause_service": "robot/pause",
-        },
-    }
-    for name, node in found.items():
-        assert node["name"] == name
-        assert node["namespace"] == configuration("namespace")
-        assert node["parameters"][0] == str(ROOT / "config" / "robot_pendulum.yaml")
-        with pytest.raises(RuntimeError, match=f"the {name} ended with code 2"):
-            exits(node, Context(), 2)
-
-
-def test_a_robot_is_learned_in_real_time_where_that_is_asked_for(
-    read: Callable[[str], Read],
-) -> None:
-    found = robot_nodes(read(ROBOT_FILE), robot="pendulum", mode="real_time")
-    assert values_of(found["robot"]) == {
-        "robot.name": "pendulum",
-        "robot.mode": "real_time",
-        "robot.start_paused": False,
-        "robot.pause_every_steps": 0,
-    }
-    assert values_of(found["controller"]) == {
-        "controller.trigger": "timer",
-        "controller.explore": True,
-    }
-    assert values_of(found["trainer"]) == {
-        "training.lock_step": False,
-        "training.pause_service": "",
-    }
-
-
-@pytest.mark.parametrize(
-    ("given", "mode", "trigger"),
-    [("", "real_time", "timer"), ("lock_step", "lock_step", "observation")],
-)
-def test_with_a_model_a_robot_is_driven_and_nobody_learns(
-    read: Callable[[str], Read], given: str, mode: str, trigger: str
-) -> None:
-    found = robot_nodes(read(ROBOT_FILE), robot="pendulum", model="runs/p/model", mode=given)
-    assert set(found) == {"robot", "controller"}
-    robot, controller = values_of(found["robot"]), values_of(found["controller"])
-    assert (robot["robot.mode"], robot["robot.start_paused"]) == (mode, False)
-    assert robot["robot.pause_every_steps"] == 0
-    assert controller == {
-        "model": "runs/p/model",
-        "controller.trigger": trigger,
-        "controller.explore": False,
-    }
-
-
-def test_parameters_of_a_robot_are_settings_of_its_nodes(read: Callable[[str], Read]) -> None:
-    settings = {setting.name: setting.type for setting in schema()}
-    given = {"robot": "pendulum", "output": "o", "resume": "true", "steps": "9", "seed": "1"}
-    for node in robot_nodes(read(ROBOT_FILE), **given).values():
-        for name, (value, kind) in overridden(node).items():
-            assert type(value) is kind
-            assert settings[name] in (kind, str), name
-
-
-@pytest.mark.parametrize("robot", ["", "hexapod", "../robot_pendulum"])
-def test_a_robot_without_a_file_is_refused_with_those_that_have_one(
-    read: Callable[[str], Read], robot: str
-) -> None:
-    with pytest.raises(ValueError, match=f"^robot:={robot}: expected one of .*pendulum"):
-        read(ROBOT_FILE).started(robot=robot)
-
-
-def test_a_robot_can_have_a_file_of_ones_own(read: Callable[[str], Read], tmp_path: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    file.write_text("/**: {ros__parameters: {training: {update_every_steps: 7}}}")
-    found = robot_nodes(read(ROBOT_FILE), params_file=str(file))
-    assert {node["parameters"][0] for node in found.values()} == {str(file)}
-    robot = values_of(found["robot"])
-    assert "robot.name" not in robot  # the file says
-    assert robot["robot.pause_every_steps"] == 7
-    with pytest.raises(ValueError, match=r"^params_file:=absent\.yaml: there is no such file"):
-        read(ROBOT_FILE).started(robot="pendulum", params_file="absent.yaml")
-
-
 # ── how a launch ends ────────────────────────────────────────────────────────────────────────
-
-
-def exits(node: dict[str, Any], context: Context, code: int) -> Any:
-    return node["on_exit"](SimpleNamespace(returncode=code), context)
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)

@@ -262,6 +262,18 @@ def test_dream_expects_the_rewards_that_are_planned_with(case: Case) -> None:
 
 
 @torch.no_grad()
+def test_what_is_predicted_is_what_a_dream_expects(case: Case) -> None:
+    belief, actions = case.start()
+    predicted = case.model.predict(belief, actions[1])
+    if predicted is None:  # of pictures alone, or by a model that says none
+        assert not case.signature.vector_size or case.model.kind == "linear_quadratic"
+        return
+    dream = case.model.dream(belief, actions[1], 2, case.goal).observation
+    expected = case.model.joined_vectors(dream)
+    torch.testing.assert_close(predicted, expected, rtol=1e-4, atol=1e-3)
+
+
+@torch.no_grad()
 def test_dream_shows_every_part(case: Case) -> None:
     belief, actions = case.start()
     dream = case.model.dream(belief, actions[0], 2, case.goal)
@@ -399,9 +411,9 @@ def test_bundle_says_what_the_model_says_after_weights_were_replaced(
         seen = {part.name: episode.observation[part.name][step] for part in case.signature.seen}
         belief = bundle.model.observe(belief, before[step], seen)
         np.testing.assert_allclose(belief, expected.numpy(), rtol=1e-4, atol=1e-4)
+    goal = None if case.goal is None else case.goal.numpy()
     for candidates in (1, 2, 40):
         actions = case.actions(candidates=candidates)
-        goal = None if case.goal is None else case.goal.numpy()
         found = bundle.model.imagine(belief, actions, goal)
         wanted = case.imagine(torch.from_numpy(belief), torch.from_numpy(actions), model)
         assert found._fields == wanted._fields
@@ -411,6 +423,9 @@ def test_bundle_says_what_the_model_says_after_weights_were_replaced(
                 assert value.shape == (candidates, HORIZON)
                 scale = max(float(number.abs().max()), 1.0)
                 np.testing.assert_allclose(value, number.numpy(), rtol=1e-4, atol=1e-4 * scale)
+    expected = model.predict(torch.from_numpy(belief), torch.from_numpy(actions[0]))
+    vectors = None if bundle.predict is None else bundle.predict(belief, actions[0])
+    assert_equal((None if vectors is None else torch.from_numpy(vectors),), (expected,))
 
 
 @torch.no_grad()
