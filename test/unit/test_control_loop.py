@@ -331,6 +331,37 @@ def test_nothing_is_taken_over_before_the_plan_is_ready(timer: Rig) -> None:
     assert timer.loop.finished() is None
 
 
+def test_who_watches_sees_each_plan_with_its_own_bundle_and_observation(
+    lock_step: Rig, relearned: Bundle
+) -> None:
+    loop = lock_step.loop
+    assert loop.made is None
+    lock_step.answer()
+    before = loop.made
+    assert before is not None
+    assert (before.bundle, before.stamp_ns) == (lock_step.bundle, lock_step.stamp_ns)
+    lock_step.hold()
+    lock_step.observe()
+    loop.use(relearned)
+    command = lock_step.finish()
+    made = loop.made
+    assert made is not None and made is not before and loop.bundle is relearned
+    assert (made.bundle, made.stamp_ns) == (lock_step.bundle, lock_step.stamp_ns)
+    assert command is not None
+    np.testing.assert_array_equal(made.plan.actions[0], command.action)
+
+
+def test_a_plan_that_nobody_goes_by_is_not_shown(timer: Rig) -> None:
+    timer.step()
+    before = timer.loop.made
+    timer.hold()
+    timer.observe()
+    timer.tick()
+    timer.observe(first=True)  # what the plan builds on no longer holds
+    timer.finish()
+    assert timer.loop.made is before
+
+
 def test_two_ticks_on_one_observation_make_two_plans(timer: Rig) -> None:
     timer.step(1, 2)
     assert timer.tick() is None

@@ -183,6 +183,9 @@ class TestPlanning:
             key=lambda one: model.imagine(policy._belief, one[None]).rewards[0].sum(),
         )
         np.testing.assert_array_equal(plan.actions[:2], best[2:])
+        # Who watches is told the same.
+        np.testing.assert_array_equal(plan.acting, best)
+        np.testing.assert_array_equal(plan.belief, policy._belief)
 
     def test_delay_beyond_the_horizon_is_refused(self) -> None:
         late = replace(SIGNATURE, delay_periods=SETTINGS.horizon)
