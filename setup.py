@@ -103,6 +103,7 @@ setup(
         (f"share/{NAME}/launch", sorted(glob("launch/*.launch.py"))),
         (f"share/{NAME}/config", sorted(glob("config/*.yaml"))),
         (f"share/{NAME}/config/interfaces", sorted(glob("config/interfaces/*.yaml"))),
+        (f"share/{NAME}/config/foxglove", sorted(glob("config/foxglove/*.json"))),
     ],
     zip_safe=False,
     python_requires=">=3.10",

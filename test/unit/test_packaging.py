@@ -142,7 +142,9 @@ def test_launch_and_config_files_are_installed(arguments: dict[str, Any]) -> Non
         ("launch", "*.py"),
         ("config", "*.yaml"),
         ("config/interfaces", "*.yaml"),
+        ("config/foxglove", "*.json"),
     ):
+        assert list((ROOT / folder).glob(pattern))
         for path in (ROOT / folder).glob(pattern):
             assert f"share/planet_ros/{folder}/{path.name}" in installed
     assert "share/planet_ros/package.xml" in installed

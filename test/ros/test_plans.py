@@ -1,0 +1,201 @@
+"""Plans and expectations of the controller, as somebody who watches gets them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from nodes import ENVIRONMENT, Ros
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray, String
+from trajectory_msgs.msg import JointTrajectory
+
+from planet_ros.bundle.export import BundleExporter
+from planet_ros.bundle.manifest import MANIFEST_FILE, Manifest
+from planet_ros.bundle.runtime import Bundle, load_bundle
+from planet_ros.config import PlannerSettings, WorldModelSettings
+from planet_ros.control.events import MadePlan
+from planet_ros.control.policy import FilteredPlan, PlanningPolicy
+from planet_ros.data import Signature
+from planet_ros.interface.files import load_interface
+from planet_ros.interface.signature import signature_of
+from planet_ros.messages.announcements import Announcement
+from planet_ros.messages.fields import header_stamp_ns
+from planet_ros.messages.vectors import read_label
+from planet_ros.models import Ensemble
+from planet_ros.ros.plans import SHORTEST_PERIOD_S, PlanPublisher
+from planet_ros.ros.robot import Robot
+from planet_ros.ros.topics import EVERY_STEP, LATCHED
+from planet_ros.ros.types import make
+
+pytestmark = pytest.mark.ros
+
+HORIZON = 6
+PERIOD_NS = 50_000_000
+
+
+def bundle_for(robot: str, folder: Path) -> Bundle:
+    """A bundle that has learned nothing, for a simulated robot."""
+    interface = load_interface(robot)
+    signature: Signature = signature_of(interface, make)
+    torch.manual_seed(0)
+    settings = WorldModelSettings(members=2, hidden_sizes=[8], predict_continue=False)
+    model = Ensemble(signature, settings)
+    BundleExporter(model, HORIZON).export(
+        folder / "model",
+        {
+            "model_kind": "ensemble",
+            "horizon": HORIZON,
+            "signature": signature,
+            "planner": PlannerSettings(horizon=HORIZON, candidates=8, iterations=1),
+            "interface": interface,
+        },
+    )
+    return load_bundle(folder / "model")
+
+
+def columns(message: Float64MultiArray) -> list[str]:
+    names: list[str] = json.loads(message.layout.dim[1].label.partition(" ")[2])
+    return names
+
+
+def first_ns(message: Float64MultiArray) -> int:
+    seconds, _, nanoseconds = read_label(message).tags["first"].partition(".")
+    return int(seconds) * 10**9 + int(nanoseconds)
+
+
+def test_an_arm_shows_trajectories_and_angles(ros: Ros, tmp_path: Path) -> None:
+    bundle = bundle_for("arm", tmp_path)
+    states = ros.collect(JointState, "joint_states", EVERY_STEP)
+    plans = ros.collect(JointTrajectory, "controller/plan")
+    expected = ros.collect(Float64MultiArray, "controller/predicted")
+    ros.start("controller", {"model": str(bundle.path), "controller.trigger": "observation"})
+    ros.activate_controller()
+    ros.start("robot", {"robot.name": "arm", "robot.mode": "lock_step"})
+    ros.until(lambda: len(plans) > 5 and len(expected) > 5)
+
+    stamps = {header_stamp_ns(state) for state in states}
+    for plan in plans:
+        assert header_stamp_ns(plan) in stamps
+        assert plan.joint_names == ["shoulder", "elbow"]
+        assert len(plan.points) == HORIZON
+        starts = [one.time_from_start for one in plan.points]
+        starts_ns = [one.sec * 10**9 + one.nanosec for one in starts]
+        assert starts_ns == [index * PERIOD_NS for index in range(HORIZON)]
+        assert all(len(one.positions) == 2 and not one.velocities for one in plan.points)
+    for message in expected:
+        assert read_label(message).stamp_ns in stamps
+        assert first_ns(message) == (read_label(message).stamp_ns or 0) + PERIOD_NS
+        assert [dimension.size for dimension in message.layout.dim] == [HORIZON, 4]
+        assert columns(message) == [
+            *(f"position[{joint}] [rad]" for joint in ("shoulder", "elbow")),
+            *(f"velocity[{joint}] [rad/s]" for joint in ("shoulder", "elbow")),
+        ]
+        assert np.isfinite(message.data).all()
+
+
+def test_the_plan_of_a_robot_that_is_late_says_when_it_acts(ros: Ros, tmp_path: Path) -> None:
+    bundle = bundle_for("base", tmp_path)
+    plans = ros.collect(Float64MultiArray, "controller/plan")
+    expected = ros.collect(Float64MultiArray, "controller/predicted")
+    ros.start("robot", {"robot.name": "base", "robot.mode": "real_time"})
+    ros.start("controller", {"model": str(bundle.path)})
+    ros.activate_controller()
+    goal = make("geometry_msgs/msg/PoseStamped")
+    publisher = ros.observer.create_publisher(type(goal), "goal_pose", 1)
+    ros.connect(publisher, "controller")
+    publisher.publish(goal)
+    ros.until(lambda: len(plans) > 5 and len(expected) > 5)
+    for plan in plans:
+        stamp_ns = read_label(plan).stamp_ns
+        assert stamp_ns and first_ns(plan) == stamp_ns + PERIOD_NS  # one period of delay
+        assert [one.size for one in plan.layout.dim] == [HORIZON, 2]
+        assert columns(plan) == ["twist.linear.x [m/s]", "twist.angular.z [rad/s]"]
+    for message in expected:
+        assert first_ns(message) == (read_label(message).stamp_ns or 0) + PERIOD_NS
+        assert columns(message)[:3] == ["x [m]", "y [m]", "yaw [rad]"]
+
+
+def test_a_bundle_that_cannot_tell_says_why_and_one_that_can_takes_its_place(
+    ros: Ros, tiny_bundle: str, tmp_path: Path
+) -> None:
+    silent = tmp_path / "silent"
+    shutil.copytree(tiny_bundle, silent)
+    document = json.loads((silent / MANIFEST_FILE).read_text())
+    del document["graphs"]["predict"]
+    manifest = Manifest.of(document, "silent")
+    (silent / MANIFEST_FILE).write_bytes(manifest.to_json())
+    plans = ros.collect(Float64MultiArray, "controller/plan")
+    expected = ros.collect(Float64MultiArray, "controller/predicted")
+    controller = ros.start(
+        "controller", {"model": str(silent), "controller.trigger": "observation"}
+    )
+    ros.activate_controller()
+    ros.start("gym_bridge", {**ENVIRONMENT, "bridge.mode": "lock_step"})
+    ros.until(lambda: len(plans) > 3)
+    assert "it has no graph predict" in controller.output
+    assert not expected and ros.observer.count_publishers("controller/predicted") == 0
+
+    announcements = ros.observer.create_publisher(String, "model", LATCHED)
+    digest = load_bundle(tiny_bundle).digest
+    announcements.publish(String(data=Announcement(Path(tiny_bundle), digest).to_text()))
+    ros.until(lambda: len(expected) > 3)
+
+
+class Counted:
+    """What a publisher of plans is asked to make, and a bundle to predict."""
+
+    def __init__(self, ros: Ros, bundle: Bundle) -> None:
+        self.ros, self.made, self.predicted = ros, 0, 0
+        self.plans = PlanPublisher(ros.observer, Robot.of(bundle))
+        self.plans.use(bundle)
+        policy = PlanningPolicy.of(bundle, 0)
+        plan = policy.act(bundle.manifest.signature.zeros())
+        assert isinstance(plan, FilteredPlan)
+        self._plan = MadePlan(plan, bundle, 0)
+        message, predict = self.plans._writer.message, bundle.predict
+        assert predict is not None
+
+        def counted_message(*arguments: Any) -> Any:
+            self.made += 1
+            return message(*arguments)
+
+        def counted_predict(*arguments: Any) -> Any:
+            self.predicted += 1
+            return predict(*arguments)
+
+        self.plans._writer.message = counted_message  # type: ignore[method-assign]
+        object.__setattr__(bundle, "predict", counted_predict)
+
+    def offer(self, seconds: float) -> None:
+        """Offer a plan every millisecond or so."""
+        until_s = time.monotonic() + seconds
+        while time.monotonic() < until_s:
+            self.plans.offer(self._plan)
+            self.ros.spin(0.001)
+
+
+def test_nothing_is_made_while_nobody_watches_and_not_too_often_while_somebody_does(
+    ros: Ros, tmp_path: Path
+) -> None:
+    rig = Counted(ros, bundle_for("pendulum", tmp_path))
+    rig.offer(0.5)
+    assert (rig.made, rig.predicted) == (0, 0)
+    name = ros.observer.get_fully_qualified_name()
+    plans = ros.collect(Float64MultiArray, f"{name}/plan")
+    ros.until(lambda: rig.offer(0.02) or plans)
+    assert rig.predicted == 0
+    before = rig.made
+    rig.offer(1.0)
+    assert 1 <= rig.made - before <= 1.0 / SHORTEST_PERIOD_S + 2
+    expected = ros.collect(Float64MultiArray, f"{name}/predicted")
+    ros.until(lambda: rig.offer(0.02) or expected)
+    assert rig.predicted >= 1
+    rig.plans.close()
+    assert not ros.observer.get_publishers_info_by_topic(f"{name}/plan")
