@@ -40,7 +40,7 @@ def main() -> None:
         fields = about(model, settings)
         exporter = BundleExporter(model, horizon)
         cases: dict[str, Callable[[], object]] = {
-            "trace both graphs": lambda: BundleExporter(model, horizon),
+            "trace the graphs": lambda: BundleExporter(model, horizon),
             "write a bundle with new weights": lambda: exporter.export(bundle.path, fields),
             "read, check and warm it up": lambda: load_bundle(bundle.path),
         }

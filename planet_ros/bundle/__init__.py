@@ -1,1 +1,1 @@
-"""The hand-over from learner to controller: two ONNX graphs and a manifest in a folder."""
+"""The hand-over from learner to controller: ONNX graphs and a manifest in a folder."""

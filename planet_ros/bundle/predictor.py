@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from planet_ros.bundle.graph_check import check_graph
 from planet_ros.bundle.manifest import Manifest
 from planet_ros.bundle.sessions import (
     FLOAT,
@@ -31,7 +32,7 @@ class Predictor:
 
         Args:
             manifest: Of its bundle.
-            content: Of the file, by `check_graph` found to be harmless.
+            content: Of the file, with the hash that the manifest says.
             name: Of the file, for errors.
         """
         self._manifest, self._name = manifest, name
@@ -49,13 +50,14 @@ class Predictor:
             (H, O) all vectors of the observation, in the signature's order and units.
 
         Raises:
-            UserError: The graph cannot be loaded, is another than the manifest says, takes too
-                long, or gives numbers that are not finite for zeros.
+            UserError: The graph holds operators that are not allowed, cannot be loaded, has other
+                inputs or outputs, takes too long, or gives numbers that are not finite for zeros.
         """
         if self._graph is None:
             content, self._content = self._content, None
             if content is None:
                 raise UserError(f"{self._name}: could not be loaded before")
+            check_graph(content, self._name)
             self._graph = within(
                 LOAD_LIMIT_S, self._name, lambda options: self._loaded(content, options)
             )

@@ -168,9 +168,8 @@ def load_bundle(path: Path | str, digest: str | None = None) -> Bundle:
     path = Path(path)
     content, manifest, graphs = _read(path, digest)
     name = _printable(path)
-    for graph in ("observe", "imagine", "predict"):
-        if graph in graphs:
-            check_graph(graphs[graph], f"{name}/{manifest.graphs[graph].file}")
+    for graph in ("observe", "imagine"):
+        check_graph(graphs[graph], f"{name}/{manifest.graphs[graph].file}")
     predict = None
     if "predict" in graphs and manifest.signature.vector_size:
         file = f"{name}/{manifest.graphs['predict'].file}"
