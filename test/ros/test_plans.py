@@ -18,11 +18,13 @@ from trajectory_msgs.msg import JointTrajectory
 
 from planet_ros.bundle.export import BundleExporter
 from planet_ros.bundle.manifest import MANIFEST_FILE, Manifest
+from planet_ros.bundle.predictor import Predictor
 from planet_ros.bundle.runtime import Bundle, load_bundle
 from planet_ros.config import PlannerSettings, WorldModelSettings
 from planet_ros.control.events import MadePlan
-from planet_ros.control.policy import FilteredPlan, PlanningPolicy
+from planet_ros.control.policy import PlanningPolicy
 from planet_ros.data import Signature
+from planet_ros.interface.ahead import PlanWriter
 from planet_ros.interface.files import load_interface
 from planet_ros.interface.signature import signature_of
 from planet_ros.messages.announcements import Announcement
@@ -148,54 +150,48 @@ def test_a_bundle_that_cannot_tell_says_why_and_one_that_can_takes_its_place(
     ros.until(lambda: len(expected) > 3)
 
 
-class Counted:
-    """What a publisher of plans is asked to make, and a bundle to predict."""
+def counted(monkeypatch: pytest.MonkeyPatch, kind: type, method: str) -> list[None]:
+    """One entry for each call of a method."""
+    calls: list[None] = []
+    original = getattr(kind, method)
 
-    def __init__(self, ros: Ros, bundle: Bundle) -> None:
-        self.ros, self.made, self.predicted = ros, 0, 0
-        self.plans = PlanPublisher(ros.observer, Robot.of(bundle))
-        self.plans.use(bundle)
-        policy = PlanningPolicy.of(bundle, 0)
-        plan = policy.act(bundle.manifest.signature.zeros())
-        assert isinstance(plan, FilteredPlan)
-        self._plan = MadePlan(plan, bundle, 0)
-        message, predict = self.plans._writer.message, bundle.predict
-        assert predict is not None
+    def call(*arguments: Any) -> Any:
+        calls.append(None)
+        return original(*arguments)
 
-        def counted_message(*arguments: Any) -> Any:
-            self.made += 1
-            return message(*arguments)
-
-        def counted_predict(*arguments: Any) -> Any:
-            self.predicted += 1
-            return predict(*arguments)
-
-        self.plans._writer.message = counted_message  # type: ignore[method-assign]
-        object.__setattr__(bundle, "predict", counted_predict)
-
-    def offer(self, seconds: float) -> None:
-        """Offer a plan every millisecond or so."""
-        until_s = time.monotonic() + seconds
-        while time.monotonic() < until_s:
-            self.plans.offer(self._plan)
-            self.ros.spin(0.001)
+    monkeypatch.setattr(kind, method, call)
+    return calls
 
 
 def test_nothing_is_made_while_nobody_watches_and_not_too_often_while_somebody_does(
-    ros: Ros, tmp_path: Path
+    ros: Ros, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rig = Counted(ros, bundle_for("pendulum", tmp_path))
-    rig.offer(0.5)
-    assert (rig.made, rig.predicted) == (0, 0)
+    made = counted(monkeypatch, PlanWriter, "message")
+    predicted = counted(monkeypatch, Predictor, "__call__")
+    bundle = bundle_for("pendulum", tmp_path)
+    plan = PlanningPolicy.of(bundle, 0).act(bundle.manifest.signature.zeros())
+    plans = PlanPublisher(ros.observer, Robot.of(bundle))
+    plans.use(bundle)
+
+    def offer(seconds: float = 0.02) -> bool:
+        """Offer a plan every millisecond or so."""
+        until_s = time.monotonic() + seconds
+        while time.monotonic() < until_s:
+            plans.offer(MadePlan(plan, bundle, 0))
+            time.sleep(0.001)
+        return True
+
+    offer(0.5)
+    assert (made, predicted) == ([], [])
     name = ros.observer.get_fully_qualified_name()
-    plans = ros.collect(Float64MultiArray, f"{name}/plan")
-    ros.until(lambda: rig.offer(0.02) or plans)
-    assert rig.predicted == 0
-    before = rig.made
-    rig.offer(1.0)
-    assert 1 <= rig.made - before <= 1.0 / SHORTEST_PERIOD_S + 2
+    shown = ros.collect(Float64MultiArray, f"{name}/plan")
+    ros.until(lambda: offer() and shown)
+    assert not predicted
+    before = len(made)
+    offer(1.0)
+    assert 1 <= len(made) - before <= 1.0 / SHORTEST_PERIOD_S + 2
     expected = ros.collect(Float64MultiArray, f"{name}/predicted")
-    ros.until(lambda: rig.offer(0.02) or expected)
-    assert rig.predicted >= 1
-    rig.plans.close()
+    ros.until(lambda: offer() and expected)
+    assert predicted
+    plans.close()
     assert not ros.observer.get_publishers_info_by_topic(f"{name}/plan")

@@ -423,9 +423,9 @@ def test_bundle_says_what_the_model_says_after_weights_were_replaced(
                 assert value.shape == (candidates, HORIZON)
                 scale = max(float(number.abs().max()), 1.0)
                 np.testing.assert_allclose(value, number.numpy(), rtol=1e-4, atol=1e-4 * scale)
-    expected = model.predict(torch.from_numpy(belief), torch.from_numpy(actions[0]))
+    predicted = model.predict(torch.from_numpy(belief), torch.from_numpy(actions[0]))
     vectors = None if bundle.predict is None else bundle.predict(belief, actions[0])
-    assert_equal((None if vectors is None else torch.from_numpy(vectors),), (expected,))
+    assert_equal((None if vectors is None else torch.from_numpy(vectors),), (predicted,))
 
 
 @torch.no_grad()
