@@ -66,7 +66,7 @@ def test_planning(run_benchmark: RunBenchmark, tiny_run: Path) -> None:
 
 def test_export(run_benchmark: RunBenchmark) -> None:
     rows = table_rows(run_benchmark("export", "--seconds", 0.1))
-    cases = {"trace both graphs", "write a bundle with new weights", "read, check and warm it up"}
+    cases = {"trace the graphs", "write a bundle with new weights", "read, check and warm it up"}
     assert cases < set(rows)
 
 
