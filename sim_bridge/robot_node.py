@@ -122,6 +122,7 @@ class RobotNode(SimulatorNode):
         self._measure()
         every = self._settings.pause_every_steps
         if every and self._simulation.steps % every == 0:
+            self._await()  # a learner has to see how the period ended
             self._paused = True
 
     def _prepare(self) -> bool:

@@ -53,6 +53,7 @@ class SimulatorNode(Node, ABC):
         self._single_step = False
         self._awaiting = False
         self._awaited_since_s = 0.0
+        self._held: NDArray[np.floating] | None = None
         self._command: tuple[NDArray[np.floating], float] | None = None
         self._safe_now: NDArray[np.floating] | None = None
 
@@ -78,7 +79,11 @@ class SimulatorNode(Node, ABC):
 
     @abstractmethod
     def _take(self, command: NDArray[np.floating]) -> None:
-        """Let a period pass under a command; set `_paused` where someone wants to think."""
+        """Let a period pass under a command; set `_paused` where someone wants to think.
+
+        Where it is to be seen before that, and answered, the state is shown with `_await`; the
+        answer is then held until the simulation goes on.
+        """
 
     @abstractmethod
     def _safe(self) -> NDArray[np.floating]:
@@ -196,7 +201,10 @@ class SimulatorNode(Node, ABC):
         if stamp_ns is not None and stamp_ns != shown_ns:
             return
         self._awaiting = False
-        self._take_turn(values)
+        if self._paused:
+            self._held = values
+        else:
+            self._take_turn(values)
 
     def _drop(self, reason: UserError) -> None:
         self._commands.dropped += 1
@@ -264,6 +272,10 @@ class SimulatorNode(Node, ABC):
             return
         if not self._prepare():
             return
+        self._await()
+
+    def _await(self) -> None:
+        """Show the state, and in lock-step wait for the command that answers it."""
         self._show()
         self._awaiting = self._lock_step
         self._awaited_since_s = time.monotonic()
@@ -271,7 +283,7 @@ class SimulatorNode(Node, ABC):
     # ── services, with the meaning of simulation_interfaces ─────────────────────────────────
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._awaiting = False
+        self._awaiting, self._held = False, None
         response.message = self._begin_anew()
         if not self._paused:
             self._go_on()
@@ -281,7 +293,7 @@ class SimulatorNode(Node, ABC):
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._single_step = False
         if request.data:
-            self._paused, self._awaiting = True, False
+            self._paused, self._awaiting, self._held = True, False, None
             response.success, response.message = True, "paused"
             return response
         if self._paused:
@@ -291,9 +303,16 @@ class SimulatorNode(Node, ABC):
         return response
 
     def _resume(self) -> None:
-        """Go on with the state that was shown last once more, or with a new beginning."""
+        """Go on with the state that was shown last once more, or with a new beginning.
+
+        Where it was answered meanwhile, with that.
+        """
         self._paused = False
-        self._go_on()
+        held, self._held = self._held, None
+        if held is not None:
+            self._take_turn(held)
+        else:
+            self._go_on()
 
     def _nobody_reads(self) -> str:
         return f"nobody reads '{self._unread()}' yet; try again"
@@ -307,7 +326,7 @@ class SimulatorNode(Node, ABC):
             return response
         self._single_step = True
         self._resume()
-        if self._paused:  # nobody reads what it has to say
+        if self._paused and self._single_step:  # nobody reads what it has to say
             self._single_step = response.success = False
         response.message = (
             "one step, as soon as a command comes" if response.success else self._nobody_reads()

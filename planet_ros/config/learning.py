@@ -8,6 +8,9 @@ from pydantic import Field, field_validator, model_validator
 
 from .sections import Section
 
+MAX_STEPS = 1_000_000_000
+"""Steps that a run takes at most."""
+
 
 class WorldModelSettings(Section):
     """The model that predicts what the environment does.
@@ -199,13 +202,11 @@ class TrainingSettings(CollectionSettings, ExplorationSettings):
     resume: bool = Field(
         False, description="Continue the run found in the output folder, instead of refusing it."
     )
-    steps: int = Field(
-        1400, ge=1, le=1_000_000_000, description="Environment steps to collect in all."
-    )
+    steps: int = Field(1400, ge=1, le=MAX_STEPS, description="Environment steps to collect in all.")
     random_steps: int = Field(
         200,
         ge=1,
-        le=1_000_000_000,
+        le=MAX_STEPS,
         description="Environment steps with uniformly random actions, before the first fit.",
     )
     random_noise_beta: float = Field(

@@ -27,6 +27,7 @@ from .sections import (
     InterfaceSettings,
     PlannerSettings,
     RobotSettings,
+    RobotsSettings,
     Section,
     SeedSettings,
 )
@@ -54,7 +55,7 @@ class RobotNodeSettings(SeedSettings):
     robot: RobotSettings = Field(default_factory=RobotSettings)
 
 
-class LearnerSettings(SeedSettings, EnvironmentSettings, InterfaceSettings):
+class LearnerSettings(SeedSettings, EnvironmentSettings, RobotsSettings):
     """Settings of learning, wherever the steps come from."""
 
     data: DataSettings = Field(default_factory=DataSettings)

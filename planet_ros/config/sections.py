@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -108,6 +109,44 @@ class InterfaceSettings(Section):
         "topics, without an environment. Controller: what the robot allows; a bundle that wants "
         "more is refused. Empty: what the environment, or the bundle, says.",
     )
+
+
+MAX_ROBOTS = 64
+_NAMESPACE = re.compile(r"/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
+
+
+class RobotsSettings(InterfaceSettings):
+    """Which robots are learned from, all of one interface."""
+
+    robots: list[str] = Field(
+        [],
+        max_length=MAX_ROBOTS,
+        description="Trainer with an interface: namespaces of robots to learn one model from, such "
+        "as robot1, robot2, each with all the topics that the interface names; empty: one robot, "
+        "in the trainer's own namespace.",
+    )
+
+    @field_validator("robots")
+    @classmethod
+    def _namespaces(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if len(name) > MAX_NAME or "__" in name or not _NAMESPACE.fullmatch(name):
+                raise ValueError(
+                    f"expected namespaces such as robot1 or cell/robot1, of at most {MAX_NAME} "
+                    f"characters, and not {name[:MAX_NAME]!r}"
+                )
+        if len({name.lstrip("/") for name in value}) < len(value):
+            raise ValueError("expected namespaces that differ from one another")
+        return value
+
+    @model_validator(mode="after")
+    def _robots_have_an_interface(self) -> RobotsSettings:
+        if self.robots and not self.interface:
+            raise ValueError(
+                f"robots: found {self.robots} without interface, expected one: it names the topics "
+                "that each of them has"
+            )
+        return self
 
 
 class PacingSettings(Section):

@@ -40,6 +40,7 @@ class Step:
         stamp_ns: Time of the observation in nanoseconds.
         environment_steps: How often the environment was stepped with the action; more than once
             where actions are repeated, 0 at the reset.
+        stream: Which of several robots it is of, from 0; steps of two never join.
     """
 
     index: int
@@ -50,6 +51,7 @@ class Step:
     truncated: bool = False
     stamp_ns: int = 0
     environment_steps: int = 1
+    stream: int = 0
 
     @property
     def layout(self) -> Layout:
@@ -135,7 +137,7 @@ class Episode:
 
 
 class EpisodeBuilder:
-    """Puts steps together to episodes, and counts what is missing between them."""
+    """Puts steps of one stream together to episodes, and counts what is missing between them."""
 
     def __init__(self) -> None:
         self._steps: list[Step] = []

@@ -41,8 +41,8 @@ class Replay:
     """All experience, laid out so that sequences of a fixed length can be drawn from it.
 
     To add an episode, or to take the oldest one away, takes time for that episode alone, however
-    much is there already. An episode that is still under way can stand at the end; it is replaced
-    by its longer self, and by the next episode that is added.
+    much is there already. Episodes that are still under way can stand at the end; they are replaced
+    by their longer selves, and by the next episode that is added.
 
     Images stay where they are, in the episodes: only those of a batch are copied.
     """
@@ -62,7 +62,7 @@ class Replay:
         if not 1 <= self._scored <= length:
             raise ValueError(f"scored: found {scored}, expected 1 to {length}, a sequence's steps")
         self._episodes: list[Episode] = []
-        self._has_ongoing = False
+        self._ongoing = 0
         self._statistics = RunningStatistics()
         # Of each episode: its steps, the row in the flat arrays where it lies, and the number of
         # its first valid start. The latter two go on counting when the oldest episodes go.
@@ -82,13 +82,13 @@ class Replay:
         return replay
 
     def append(self, episode: Episode) -> None:
-        """Add an episode, in the place of the one under way."""
-        self.follow(None)
+        """Add an episode, in the place of those under way."""
+        self.follow(())
         self._append(episode)
 
-    def follow(self, ongoing: Episode | None) -> None:
-        """Put the episode under way at the end, or take it away."""
-        if self._has_ongoing:
+    def follow(self, ongoing: Sequence[Episode]) -> None:
+        """Put the episodes under way at the end, in the place of those that were."""
+        for _ in range(self._ongoing):
             episode = self._episodes.pop()
             starts = self._rows_of(episode) - self._length
             self._next_row -= self._rows_of(episode)
@@ -98,9 +98,9 @@ class Replay:
                 rows.drop_last(1)
             for rows in self._of_steps:
                 rows.drop_last(self._rows_of(episode))
-        self._has_ongoing = ongoing is not None
-        if ongoing is not None:
-            self._append(ongoing)
+        self._ongoing = len(ongoing)
+        for episode in ongoing:
+            self._append(episode)
 
     def drop_first(self, count: int) -> None:
         """Take the oldest episodes away."""

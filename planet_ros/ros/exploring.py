@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.duration import Duration
 from rclpy.node import Node
 
-from planet_ros.control.exploration import RandomCommands
+from planet_ros.config.learning import MAX_STEPS
+from planet_ros.control.exploration import RandomCommands, RandomPolicy
 from planet_ros.interface.document import Interface
 from planet_ros.interface.timeline import Timeline
 from planet_ros.interface.writing import ActionWriter
 from planet_ros.ros.topics import QOS
 from planet_ros.ros.types import make, message_class
 from planet_ros.training.session import Session
-
-ACKNOWLEDGED_WITHIN_S = 0.5
 
 
 class Exploring:
@@ -27,7 +28,13 @@ class Exploring:
     """
 
     def __init__(
-        self, node: Node, interface: Interface, timeline: Timeline, session: Session
+        self,
+        node: Node,
+        interface: Interface,
+        timeline: Timeline,
+        session: Session,
+        *,
+        stream: int = 0,
     ) -> None:
         """Make publishers, and send nothing yet.
 
@@ -35,7 +42,8 @@ class Exploring:
             node: Whose publishers they are.
             interface: What a command is, and which one is safe.
             timeline: What is seen.
-            session: Says whether to explore, and draws.
+            session: Says whether to explore.
+            stream: Number of the robot: each is sent random commands of its own.
         """
         self._timeline = timeline
         self._session = session
@@ -45,12 +53,18 @@ class Exploring:
             for part in interface.action
         }
         parts = self._writer.signature_parts
+        settings = session.settings
+        draw = RandomPolicy(
+            timeline.signature,
+            seed=settings.seed,
+            beta=settings.training.random_noise_beta,
+        ).action
         self._commands = RandomCommands(
             np.array([part.low for part in parts]),
             np.array([part.high for part in parts]),
             np.array([np.inf if part.max_rate is None else part.max_rate for part in parts]),
-            session.random_action,
-            first=session.steps,
+            draw,
+            first=session.steps + stream * MAX_STEPS,
         )
         self._period_s = interface.period_s
         self._sent_ns: int | None = None
@@ -93,13 +107,20 @@ class Exploring:
         self._send(self._commands.explore(self._passed_s(asked_ns)), asked_ns)
 
     def close(self, now_ns: int) -> None:
-        """Send the safe command as the last one, at once, where another one is in force."""
+        """Send the safe command as the last one, at once, where another one is in force.
+
+        `flush` then waits for the robot.
+        """
         safe = self._safe()
         if self._commands.last is None or self._rests or safe is None:
             return
         self._send(safe, now_ns)
+
+    def flush(self, until_s: float) -> None:
+        """Wait until the robot has what was sent, up to a time of the steady clock."""
         for publisher in self._publishers.values():
-            publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGED_WITHIN_S))
+            left_s = max(0.0, until_s - time.monotonic())
+            publisher.wait_for_all_acked(Duration(seconds=left_s))
 
     @property
     def _rests(self) -> bool:

@@ -1,11 +1,8 @@
-"""Steps of a robot, from its own topics: what it measures, and what it is commanded by whomever."""
+"""Steps of robots, from their own topics: what they measure, and are commanded by whomever."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from functools import partial
-from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -16,22 +13,17 @@ from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.interface.document import Interface
 from planet_ros.interface.files import load_interface
-from planet_ros.interface.timeline import Timeline
-from planet_ros.messages.fields import shortened
 from planet_ros.models import Task
-from planet_ros.ros.exploring import Exploring
+from planet_ros.ros.learned_robot import LearnedRobot
 from planet_ros.ros.listening import Listener
 from planet_ros.ros.step_source import Take
-from planet_ros.ros.subscriptions import Source
-from planet_ros.ros.topics import EACH, QOS, check_name
 from planet_ros.ros.types import make
 from planet_ros.training.session import Session
 from planet_ros.training.tasks import task_of
 
 CHECK_PERIOD_S = 0.1
 REPORT_PERIOD_S = 10.0
-MOST_REASONS = 10
-"""Reasons for cuts that one line names."""
+ACKNOWLEDGED_WITHIN_S = 0.5
 
 
 class RobotSteps:
@@ -44,15 +36,14 @@ class RobotSteps:
         """Read the interface.
 
         Raises:
-            UserError: There is none, it does not fit the types of the messages, or no reward comes
-                with them.
+            UserError: There is none, it does not fit the types of the messages, no reward comes
+                with them, or several robots would share a topic for commands.
         """
         self._node = node
-        self._listener = listener
         training = settings.training
         document = load_interface(settings.interface)
         self.interface: Interface | None = document
-        self._document = document
+        self._period_s = document.period_s
         if document.reward.kind == "step":
             raise UserError(
                 f"{settings.interface}: reward: found none, expected kind quadratic or topic: the "
@@ -63,132 +54,89 @@ class RobotSteps:
                 f"training.command_period_s: found {training.command_period_s:g} beside an "
                 f"interface, expected 0: its period_s is {document.period_s:g}"
             )
+        shared = [part.topic for part in document.action if not _is_relative(part.topic)]
+        if shared and len(settings.robots) > 1:
+            raise UserError(
+                f"{settings.interface}: action: found the topic {shared[0]!r}, which is the same "
+                f"one for all of {', '.join(settings.robots)}; expected a relative one, so that "
+                "each robot has its own"
+            )
         self._lock_step = training.lock_step
         self.catches_up = not training.lock_step
-        self._timeline = Timeline(document, make, together=training.lock_step)
-        for topic in self._timeline.topics:
-            try:
-                check_name(topic)
-            except UserError as error:
-                raise UserError(f"{settings.interface}: topic {topic!r}: {error}") from None
-        self.signature = self._timeline.signature
+        try:
+            self._robots = [
+                LearnedRobot(
+                    node,
+                    listener,
+                    document,
+                    namespace=namespace,
+                    stream=stream,
+                    lock_step=training.lock_step,
+                )
+                for stream, namespace in enumerate(settings.robots or [""])
+            ]
+        except UserError as error:
+            raise UserError(f"{settings.interface}: {error}") from None
+        self.signature = self._robots[0].timeline.signature  # all have the same
         self.task: Task | None = task_of(document, self.signature, make)
         if not (training.update_every_steps or document.end.after_steps):
             node.get_logger().warn(
                 "the model is fitted where an episode ends, and nothing says that one does after "
                 "some time: set training.update_every_steps, or end.after_steps in the interface"
             )
-        self._exploring: Exploring | None = None
-        self._sources: dict[str, Source] = {}
-        self._heard_s: dict[str, float] = {}
-        self._stepped_s = time.monotonic()
-        self._reported = ""
 
     def listen(self, session: Session, take: Take) -> None:
         """Subscribe to all topics of the interface; command where the session may explore."""
-        self._take = take
-        if session.settings.training.collect != "listen":
-            self._exploring = Exploring(self._node, self._document, self._timeline, session)
-        qualities = _qualities(self._document)
-        for topic, type_name in self._timeline.topics.items():
-            self._sources[topic] = self._listener.listen(
-                type_name,
-                topic,
-                QOS[qualities[topic]] if topic in qualities else EACH,
-                read=partial(self._read, topic),
-                take=lambda _: None,
-                what=f"a message on '{topic}'",
-            )
-        now_s = self._stepped_s = time.monotonic()
-        self._heard_s = dict.fromkeys(self._sources, now_s)
+        for robot in self._robots:
+            robot.listen(session, take)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         if self._lock_step:
             self._node.create_timer(CHECK_PERIOD_S, self._check, clock=steady)
         else:
             # By the clock that messages are received by, which may be a simulation's.
-            self._node.create_timer(self._document.period_s / 2, self._advance)
-            if self._exploring is not None:
-                self._node.create_timer(self._document.period_s, self._explore)
+            self._node.create_timer(self._period_s / 2, self._advance)
+            if session.settings.training.collect != "listen":
+                self._node.create_timer(self._period_s, self._explore)
         self._node.create_timer(REPORT_PERIOD_S, self._report, clock=steady)
 
     def is_lost(self, step: Step) -> bool:
         """Never: where something is missing there is no step."""
         return False
 
+    def idle_s(self, stream: int) -> float:
+        """Seconds without a step of one robot."""
+        return self._robots[stream].idle_s
+
     def silence(self, limit_s: float) -> str:
-        """Which topics are silent, and why."""
-        now_s = time.monotonic()
-        if now_s - self._stepped_s <= limit_s:
-            return ""
-        self._stepped_s = now_s
-        silent = [topic for topic, at_s in self._heard_s.items() if now_s - at_s > limit_s]
-        if not silent:
-            return "messages come on all topics, but " + (self._lacking() or "no two make a step")
-        return ", ".join(self._sources[topic].text(self._node) for topic in silent)
+        """Which topics of which robots are silent, and why."""
+        texts = [robot.silence(limit_s) for robot in self._robots]
+        return "; ".join(text for text in texts if text)
 
     def close(self) -> None:
         """Send the safe command, where a random one is in force; say what came of it all."""
-        if self._exploring is not None and not self._lock_step:
-            self._exploring.close(self._now_ns())
+        for robot in self._robots:
+            robot.close()
+        until_s = time.monotonic() + ACKNOWLEDGED_WITHIN_S
+        for robot in self._robots:
+            robot.flush(until_s)
         self._report()
 
-    def _read(self, topic: str, message: Any) -> None:
-        now_ns = self._now_ns()
-        try:
-            self._timeline.take(topic, message, now_ns)
-        finally:
-            self._give()  # time went on, whatever the message is worth
-        self._heard_s[topic] = time.monotonic()
-        if self._exploring is not None and self._lock_step:
-            self._exploring.answer(topic, now_ns)
-
     def _advance(self) -> None:
-        self._timeline.advance(self._now_ns())
-        self._give()
+        for robot in self._robots:
+            robot.advance()
 
     def _check(self) -> None:
-        self._timeline.check()
-        self._give()
+        for robot in self._robots:
+            robot.check()
 
     def _explore(self) -> None:
-        assert self._exploring is not None
-        self._exploring.tick(self._now_ns())
-
-    def _give(self) -> None:
-        steps = self._timeline.steps()
-        if steps:
-            self._stepped_s = time.monotonic()
-            self._take(steps)
-
-    def _now_ns(self) -> int:
-        return int(self._node.get_clock().now().nanoseconds)
-
-    def _lacking(self) -> str:
-        names = self._timeline.lacking(self._now_ns())
-        return f"nothing new of {', '.join(names)}" if names else ""
+        for robot in self._robots:
+            robot.explore()
 
     def _report(self) -> None:
-        """Say how it goes, where something changed."""
-        counters = self._timeline.counters
-        text = f"{counters.steps} steps of {counters.ticks} ticks"
-        text += _counted("cuts", counters.cuts) + _counted("dropped", self._listener.dropped)
-        if text != self._reported:
-            self._reported = text
-            self._node.get_logger().info(text)
+        for robot in self._robots:
+            robot.report()
 
 
-def _qualities(interface: Interface) -> dict[str, Any]:
-    """Quality of service by topic; where parts ask for several, the one that any publisher has."""
-    qualities: dict[str, Any] = {}
-    for part in (*interface.sources, *interface.action):
-        if qualities.get(part.topic) != "sensor_data":
-            qualities[part.topic] = part.qos
-    return qualities
-
-
-def _counted(what: str, counts: Counter[str]) -> str:
-    """``; cuts: stamps jump 2``, empty where there is nothing."""
-    if not counts:
-        return ""
-    most = counts.most_common(MOST_REASONS)
-    return f"; {what}: " + ", ".join(f"{shortened(name)} {count}" for name, count in most)
+def _is_relative(topic: str) -> bool:
+    return not topic.startswith(("/", "~"))

@@ -17,6 +17,8 @@ Take: TypeAlias = Callable[[list[Step]], None]
 class StepSource(Protocol):
     """Gives steps in their order, and commands while it is asked to explore.
 
+    Of several robots each has a stream of steps of its own, numbered as in the setting ``robots``.
+
     Attributes:
         signature: Of the steps.
         environment: Where they come from, for the bundle; None: from a robot.
@@ -49,11 +51,11 @@ class StepSource(Protocol):
     def is_lost(self, step: Step) -> bool:
         """Whether a step that was given lacks a part, and says only that it was taken."""
 
-    def silence(self, limit_s: float) -> str:
-        """What does not come, for a person, where no step came for so many seconds; else empty.
+    def idle_s(self, stream: int) -> float:
+        """Seconds without a step of one stream."""
 
-        A silence is said once in so many seconds.
-        """
+    def silence(self, limit_s: float) -> str:
+        """What does not come, for a person, where no step came for so many seconds; else empty."""
 
     def close(self) -> None:
         """Send what must be sent last; publishers still work."""

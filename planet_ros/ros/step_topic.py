@@ -129,12 +129,14 @@ class StepTopic:
         """Whether the images of a step never came."""
         return self._joiner.is_lost(step)
 
+    def idle_s(self, stream: int = 0) -> float:
+        """Seconds without a step; there is one stream."""
+        return time.monotonic() - self._heard_s
+
     def silence(self, limit_s: float) -> str:
         """Which topics are silent, and why."""
-        now_s = time.monotonic()
-        if now_s - self._heard_s <= limit_s:
+        if self.idle_s() <= limit_s:
             return ""
-        self._heard_s = now_s
         return ", ".join(source.text(self._node) for source in self._sources)
 
     def close(self) -> None:

@@ -4,41 +4,41 @@ The steps are those of a simulation (`StepTopic`) or, with the setting ``interfa
 own topics (`RobotSteps`). While there is no model, actions are random. Then the controller acts,
 and the trainer fits the model between two episodes (or every so many steps), exports it, announces
 it on ``model``, waits until the controller says on ``model_in_use`` that it has taken over, and
-lets a waiting simulation go on. `planet_ros.training.session.Session` does the work.
+lets a waiting simulation go on (`RobotLink`). With the setting ``robots`` each robot has these
+topics in a namespace of its own, and none waits for another.
+`planet_ros.training.session.Session` does the work.
 """
 
 from __future__ import annotations
 
 import sys
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from rclpy.clock import Clock, ClockType
-from rclpy.duration import Duration
 from rclpy.node import Node
-from std_msgs.msg import String
-from std_srvs.srv import SetBool
 
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import TrainerNodeSettings
 from planet_ros.data import Step
-from planet_ros.messages.announcements import Announcement
-from planet_ros.messages.sizes import TEXT_TYPE
 from planet_ros.report.attempt import attempt
 from planet_ros.report.curves import plot_learning_curves
 from planet_ros.ros.listening import WARNING_PERIOD_S, Listener
 from planet_ros.ros.parameters import NodeSettings
+from planet_ros.ros.robot_link import RobotLink
 from planet_ros.ros.robot_steps import RobotSteps
 from planet_ros.ros.run import run_node
 from planet_ros.ros.step_source import StepSource
 from planet_ros.ros.step_topic import StepTopic
-from planet_ros.ros.topics import LATCHED, MODEL_IN_USE_TOPIC, MODEL_TOPIC
 from planet_ros.training.backlog import Backlog
 from planet_ros.training.progress import Progress
 from planet_ros.training.session import Session
 
 CHECK_PERIOD_S = 0.2
+PAUSED_S = 0.5
+"""A simulation without a step for this long, while no model is fitted, may wait for one."""
+
 SILENCE_S = 2.0
+ANNOUNCED_WITHIN_S = 1.0
 
 
 class _Stopped(Exception):
@@ -46,7 +46,7 @@ class _Stopped(Exception):
 
 
 class TrainerNode(Node):
-    """Learns a world model from the steps of a simulation or a robot."""
+    """Learns a world model from the steps of a simulation, a robot or several robots."""
 
     def __init__(self) -> None:
         """Open the run and subscribe.
@@ -82,27 +82,23 @@ class TrainerNode(Node):
             capacity_bytes=settings.data.capacity_bytes,
         )
         self._stopping = False
-        self._awaited: tuple[str, float] | None = None
-        self._digest_in_use = ""
-
-        self._models = self.create_publisher(String, MODEL_TOPIC, LATCHED)
-        service = settings.training.pause_service
-        self._pause = self.create_client(SetBool, service) if service else None
+        self._links = [
+            RobotLink(
+                self,
+                listener,
+                namespace,
+                pause_service=settings.training.pause_service,
+                heard=self._go_on_if_due,
+            )
+            for namespace in settings.robots or [""]
+        ]
         self._source.listen(self._session, self._take)
-        listener.listen(
-            TEXT_TYPE,
-            MODEL_IN_USE_TOPIC,
-            LATCHED,
-            read=lambda message: Announcement.read(message.data),
-            take=self._on_model_in_use,
-            what=f"a message on '{MODEL_IN_USE_TOPIC}'",
-        )
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(CHECK_PERIOD_S, self._go_on_if_due, clock=steady)
         if not self._session.random:
             self._announce(self._session.learner.export())
         else:
-            self._let_simulation_go_on()
+            self._let_all_go_on()
 
     def close(self) -> None:
         """Save everything: the process is about to end."""
@@ -150,7 +146,7 @@ class TrainerNode(Node):
                 self._progress.advance(newest)
         pauses = self._settings.pauses_at(self._session.steps, newest, step.last)
         if step.index > 0 and pauses and not fits:
-            self._let_simulation_go_on()
+            self._let_all_go_on()
         if self._session.missing_steps > missing:
             self.get_logger().warn(
                 f"{self._session.missing_steps} steps never arrived; the episodes are cut there"
@@ -182,48 +178,55 @@ class TrainerNode(Node):
         self._take([])
 
     def _announce(self, bundle: Bundle) -> None:
-        announcement = Announcement(bundle.path.resolve(), bundle.digest)
-        self._models.publish(String(data=announcement.to_text()))
         # Where no controller acts, none has to take over.
         wait_s = self._settings.controller_timeout_s if self._settings.collect == "plan" else 0.0
-        self._awaited = (bundle.digest, time.monotonic() + wait_s)
-        self._go_on_if_due()
-
-    def _on_model_in_use(self, announcement: Announcement) -> None:
-        self._digest_in_use = announcement.digest
+        for link in self._links:
+            link.announce(bundle, wait_s)
         self._go_on_if_due()
 
     def _go_on_if_due(self) -> None:
         """See whether what is awaited has come, or will not."""
-        now_s = time.monotonic()
-        if self._awaited is not None:
-            digest, until_s = self._awaited
-            if digest != self._digest_in_use and now_s < until_s:
-                return
-            if digest != self._digest_in_use and self._settings.collect == "plan":
+        for link in self._links:
+            if not link.settle():
+                continue
+            if not link.taken_over and self._settings.collect == "plan":
+                whose = f" of {link.namespace}" if link.namespace else ""
                 self.get_logger().warn(
-                    f"no controller has taken over the new model within "
+                    f"no controller{whose} has taken over the new model within "
                     f"{self._settings.controller_timeout_s:g} s; going on without"
                 )
-            self._awaited = None
-            if self._session.finished:
+            if not self._session.finished:
+                self._let_go_on(link)
+        if self._work is not None:
+            return
+        if self._session.finished and not self._session.random:
+            if not any(link.awaits for link in self._links):
                 self._end()
-            else:
-                self._let_simulation_go_on()
-        elif self._work is None and (silence := self._source.silence(SILENCE_S)):
-            # The first call may have come before the simulation, or a message was lost.
-            self._let_simulation_go_on()
+            return
+        for stream, link in enumerate(self._links):
+            # It may have paused where no fit was due, or the first call may have come before the
+            # simulation, or a message was lost.
+            if not link.awaits and self._source.idle_s(stream) > PAUSED_S:
+                self._let_go_on(link)
+        if not any(link.awaits for link in self._links) and (
+            silence := self._source.silence(SILENCE_S)
+        ):
             self.get_logger().info(
                 f"no steps for {SILENCE_S:g} s: {silence}", throttle_duration_sec=10.0
             )
 
-    def _let_simulation_go_on(self) -> None:
+    def _let_all_go_on(self) -> None:
+        for link in self._links:
+            self._let_go_on(link)
+
+    def _let_go_on(self, link: RobotLink) -> None:
         # Where images come from somewhere, they must come here, or the first ones would be lost.
-        if self._pause is not None and self._source.complete and self._pause.service_is_ready():
-            self._pause.call_async(SetBool.Request(data=False))
+        if self._source.complete:
+            link.go_on()
 
     def _end(self) -> None:
-        self._models.wait_for_all_acked(Duration(seconds=1.0))
+        for link in self._links:
+            link.flush(ANNOUNCED_WITHIN_S)
         self._worker.shutdown(wait=True)
         self.get_logger().info(
             f"learned from {self._session.steps} environment steps; the bundle is "

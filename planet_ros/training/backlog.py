@@ -11,8 +11,8 @@ from planet_ros.data import Step
 class Backlog:
     """Keeps steps in their order, until someone has time for them.
 
-    Where there are too many, the newest are passed over, up to the beginning of an episode: what is
-    given never joins what did not follow one another.
+    Where there are too many, the newest are passed over, of each stream up to the beginning of an
+    episode: what is given never joins what did not follow one another.
 
     Attributes:
         missed: Steps that were passed over.
@@ -29,7 +29,7 @@ class Backlog:
         self._capacity_bytes = capacity_bytes
         self._steps: deque[Step] = deque()
         self._nbytes = 0
-        self._passing_over = False
+        self._passing_over: set[int] = set()  # streams
         self.missed = 0
 
     def __len__(self) -> int:
@@ -44,11 +44,11 @@ class Backlog:
                 len(self._steps) >= self._capacity_steps
                 or self._nbytes + nbytes > self._capacity_bytes
             )
-            if full or (self._passing_over and step.index > 0):
-                self._passing_over = True
+            if full or (step.stream in self._passing_over and step.index > 0):
+                self._passing_over.add(step.stream)
                 self.missed += 1
                 continue
-            self._passing_over = False
+            self._passing_over.discard(step.stream)
             self._steps.append(step)
             self._nbytes += nbytes
 

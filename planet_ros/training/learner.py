@@ -232,15 +232,16 @@ class Learner:
 
     def fit(
         self,
-        ongoing: Episode | None = None,
+        ongoing: Sequence[Episode] = (),
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> FitResult:
-        """Fit the model to all that is stored, and to the episode under way.
+        """Fit the model to all that is stored, and to the episodes under way.
 
         Whatever is raised, the learner is then what it was before.
 
         Args:
-            ongoing: Steps of an unfinished episode, not yet stored.
+            ongoing: Steps of unfinished episodes, not yet stored, one for each robot; the last is
+                the one whose newest step is the newest of all.
             progress: Called with the updates done and in all; may raise to stop early.
 
         Raises:
@@ -248,11 +249,12 @@ class Learner:
         """
         self._replay.follow(ongoing)
         sampler = self._replay.sampler()
-        newest = self.store.newest if ongoing is None else ongoing
+        newest = ongoing[-1] if ongoing else self.store.newest
         assert newest is not None  # the sampler has found a sequence in it
         with self._all_or_nothing():
-            taken = self.decisions + len(ongoing or ())
+            taken = self.decisions + sum(map(len, ongoing))
             fresh, self._judged_steps = taken - self._judged_steps, taken
+            fresh //= max(1, len(self.settings.robots))  # which take as many each, or about that
             one_step, horizon = self._errors_on_unseen(newest, fresh)
             self.model.fit_normalization(self._replay.statistics())
             means = self._descend(sampler, progress)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +36,24 @@ COMMIT_AFTER_S = 2.0
 with the first one to end this long after the last commit."""
 
 
+@dataclass
+class _Stream:
+    """What one robot does, or the environment.
+
+    Attributes:
+        random: Whether the episode under way began without a plan.
+        builder: Has its steps.
+    """
+
+    random: bool
+    builder: EpisodeBuilder = field(default_factory=EpisodeBuilder)
+
+
 class Session:
-    """Turns steps into episodes, fits, bundles and records."""
+    """Turns steps into episodes, fits, bundles and records.
+
+    Steps of several robots may come in any order: each stream has an episode of its own under way.
+    """
 
     def __init__(
         self,
@@ -117,18 +133,20 @@ class Session:
         self._journal = Journal(self.run, store)
         self._journal.go_back(0 if saved is None else saved.state.metrics_bytes)
         self._learned_since_commit = False
-        self._builder = EpisodeBuilder()
+        # By number; the one whose step is the newest stands last.
+        self._streams: dict[int, _Stream] = {}
         self._random_policy = RandomPolicy(
             self._signature, seed=settings.seed, beta=training.random_noise_beta
         )
-        self._random_episode = self._unplanned
         if saved is None:
             self._commit()
 
     @property
     def steps(self) -> int:
-        """Environment steps so far, those of the episode under way too."""
-        return self.learner.environment_steps + self._builder.environment_steps
+        """Environment steps so far, those of the episodes under way too."""
+        return self.learner.environment_steps + sum(
+            stream.builder.environment_steps for stream in self._streams.values()
+        )
 
     @property
     def random(self) -> bool:
@@ -149,7 +167,7 @@ class Session:
     @property
     def missing_steps(self) -> int:
         """Steps that were taken but never arrived."""
-        return self._builder.missing_steps
+        return sum(stream.builder.missing_steps for stream in self._streams.values())
 
     @property
     def evaluated(self) -> bool:
@@ -171,21 +189,28 @@ class Session:
         """
         self._signature.check(step.layout, "step")
         training = self.settings.training
-        step = self._judged(step)
-        episode = self._builder.add(step)
+        stream = self._stream_of(step)
+        step = self._judged(step, stream.builder.newest)
+        episode = stream.builder.add(step)
         if episode is not None:
-            self._keep(episode)
+            self._keep(episode, step.stream)
         if step.index == 0:
-            self._random_episode = self._unplanned
+            stream.random = self._unplanned
         if self.finished:
-            self._keep_cut()
+            self._keep_cut(*self._streams)
         pauses = training.pauses_at(self.steps, step.environment_steps, step.last) or self.finished
         cut = self._fits_at_cuts and episode is not None
         return self._fits_or_commits((step.index > 0 and pauses) or cut, kept=episode is not None)
 
-    def _judged(self, step: Step) -> Step:
+    def _stream_of(self, step: Step) -> _Stream:
+        """That of a step, which is then the newest."""
+        stream = self._streams.pop(step.stream, None) or _Stream(self._unplanned)
+        self._streams[step.stream] = stream
+        return stream
+
+    def _judged(self, step: Step, before: Step | None) -> Step:
         """With the reward and the end that the task gives it, if there is one."""
-        task, before = self.learner.model.task, self._builder.newest
+        task = self.learner.model.task
         if task is None or before is None or step.index != before.index + 1:
             return step  # what is no transition has no reward
         return judged(before, step, task)
@@ -196,9 +221,10 @@ class Session:
         Returns:
             Whether a fit is due.
         """
-        kept = self._keep_cut()
+        stream = self._stream_of(step)
+        kept = self._keep_cut(step.stream)
         if step.index == 0:
-            self._random_episode = self._unplanned
+            stream.random = self._unplanned
         # The step counts for nothing, but an episode that ends with it does end.
         return self._fits_or_commits(
             self.settings.training.pauses_at(self.steps, 0, step.last), kept=kept
@@ -233,13 +259,17 @@ class Session:
         """Fit the model to all steps so far and export it; between two episodes all is saved.
 
         In the middle of an episode nothing is: what a process that is killed there did since the
-        episode's start can only happen again from its start, in the same way, fits and all.
+        episode's start can only happen again from its start, in the same way, fits and all. Several
+        robots are hardly ever between two episodes all at once, and do nothing again in the same
+        way: then all is saved but the episodes under way.
 
         Args:
             progress: Called with the updates done and in all; may raise to stop early.
         """
         began = time.monotonic()
-        result = self.learner.fit(self._builder.snapshot(), progress)
+        snapshots = [stream.builder.snapshot() for stream in self._streams.values()]
+        ongoing = [episode for episode in snapshots if episode is not None]
+        result = self.learner.fit(ongoing, progress)
         self._learned_since_commit = True
         self._record_fit(result, time.monotonic() - began)
         if self.learner.fits == 1:
@@ -247,7 +277,7 @@ class Session:
                 self._say(hint)
         with self._writing():
             bundle = self.learner.export()
-        if len(self._builder) == 0:
+        if not ongoing or len(self._streams) > 1:
             self._commit()
         return bundle
 
@@ -272,7 +302,7 @@ class Session:
         )
 
     def finish(self, evaluation: Evaluation | None = None) -> Bundle | None:
-        """Write everything down, an unfinished episode too.
+        """Write everything down, unfinished episodes too.
 
         Args:
             evaluation: What the model is worth, for the bundle's manifest.
@@ -280,7 +310,7 @@ class Session:
         Returns:
             The bundle, where there is a model.
         """
-        self._keep_cut()
+        self._keep_cut(*self._streams)
         if evaluation is not None:
             self._record_evaluation(evaluation)
         with self._writing():
@@ -294,7 +324,7 @@ class Session:
 
         Where some steps of it came they are kept, and the next start is another one anyway.
         """
-        if len(self._builder) == 0:
+        if not any(len(stream.builder) for stream in self._streams.values()):
             self.learner.passed_over += 1
 
     def close(self) -> None:
@@ -308,12 +338,15 @@ class Session:
         except OSError as error:
             raise unwritable(self.run, error) from error
 
-    def _keep_cut(self) -> bool:
-        """Keep the episode under way as it is; give whether there was one."""
-        cut = self._builder.take()
-        if cut is not None:
-            self._keep(cut)
-        return cut is not None
+    def _keep_cut(self, *streams: int) -> bool:
+        """Keep the episodes under way of some streams as they are; give whether there was one."""
+        kept = False
+        for number in streams:
+            cut = self._streams[number].builder.take()
+            if cut is not None:
+                self._keep(cut, number)
+                kept = True
+        return kept
 
     def _record_evaluation(self, evaluation: Evaluation) -> None:
         self.learner.evaluation = evaluation
@@ -325,9 +358,10 @@ class Session:
             }
         )
 
-    def _keep(self, episode: Episode) -> None:
+    def _keep(self, episode: Episode, stream: int) -> None:
         self.learner.add(episode)
-        random = self._random_episode
+        random, robots = self._streams[stream].random, self.settings.robots
+        robot = robots[stream] if robots else ""
         self._journal.record(
             {
                 "kind": "episode",
@@ -338,12 +372,14 @@ class Session:
                 "random": random,
                 "terminated": episode.terminated,
                 "truncated": episode.truncated,
+                **({"robot": robot} if robot else {}),
             }
         )
         told = random and self.settings.training.collect != "listen"
         self._say(
-            f"episode {self.learner.episodes}: return {episode.total_reward:.1f} in "
-            f"{episode.environment_steps} steps{' (random actions)' if told else ''}"
+            f"episode {self.learner.episodes}{f' of {robot}' if robot else ''}: return "
+            f"{episode.total_reward:.1f} in {episode.environment_steps} steps"
+            f"{' (random actions)' if told else ''}"
         )
 
     def _record_fit(self, result: FitResult, seconds: float) -> None:

@@ -307,7 +307,7 @@ class TestErrorsOnUnseen:
     def compare(self, learner: Learner, ongoing: Episode | None, starts: list[int]) -> None:
         newest = ongoing or learner.store.episodes[-1]
         one_step, horizon = self.literally(learner, newest, starts)
-        found = learner.fit(ongoing)
+        found = learner.fit([ongoing])
         assert found.one_step_reward_error == pytest.approx(one_step, rel=1e-4)
         assert found.horizon_reward_error == pytest.approx(horizon, rel=1e-4)
 
@@ -325,7 +325,7 @@ class TestErrorsOnUnseen:
         self.compare(learner, part(whole, 6), [0, 1, 2])
         self.compare(learner, part(whole, 12), [6, 7, 8])
         # Three steps are less than the horizon, and are counted with none of those after them.
-        nothing = learner.fit(part(whole, 15))
+        nothing = learner.fit([part(whole, 15)])
         assert (nothing.one_step_reward_error, nothing.horizon_reward_error) == (None, None)
         learner.add(part(whole, 19))
         self.compare(learner, None, [15])
