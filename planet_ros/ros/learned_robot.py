@@ -10,10 +10,9 @@ from functools import partial
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
 
 from planet_ros.errors import UserError
-from planet_ros.interface.document import Interface
+from planet_ros.interface.document import Interface, Qos
 from planet_ros.interface.namespaces import in_namespace
 from planet_ros.interface.timeline import Timeline
 from planet_ros.messages.fields import shortened
@@ -21,7 +20,7 @@ from planet_ros.ros.exploring import Exploring
 from planet_ros.ros.listening import Listener
 from planet_ros.ros.step_source import Take
 from planet_ros.ros.subscriptions import Source
-from planet_ros.ros.topics import EACH, QOS, check_name
+from planet_ros.ros.topics import LOCK_STEP_QOS, QOS, check_name
 from planet_ros.ros.types import make
 from planet_ros.training.session import Session
 
@@ -85,12 +84,12 @@ class LearnedRobot:
             self._exploring = Exploring(
                 self._node, self._interface, self.timeline, session, stream=self._stream
             )
-        qualities = _qualities(self._interface)
+        qualities, profiles = _qualities(self._interface), LOCK_STEP_QOS if self._lock_step else QOS
         for topic, type_name in self.timeline.topics.items():
             self._sources[topic] = self._listener.listen(
                 type_name,
                 topic,
-                qualities.get(topic, EACH),
+                profiles[qualities.get(topic, "sensor_data")],
                 read=partial(self._read, topic),
                 take=lambda _: None,
                 what=f"a message on '{topic}'",
@@ -174,13 +173,13 @@ class LearnedRobot:
         return f"{self._name}: {text}" if self._name else text
 
 
-def _qualities(interface: Interface) -> dict[str, QoSProfile]:
+def _qualities(interface: Interface) -> dict[str, Qos]:
     """Quality of service by topic; where parts ask for several, the one that any publisher has."""
-    qualities: dict[str, Any] = {}
+    qualities: dict[str, Qos] = {}
     for part in (*interface.sources, *interface.action):
         if qualities.get(part.topic) != "sensor_data":
             qualities[part.topic] = part.qos
-    return {topic: QOS[name] for topic, name in qualities.items()}
+    return qualities
 
 
 def _counted(what: str, counts: Mapping[str, int]) -> str:

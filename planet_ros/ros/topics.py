@@ -81,6 +81,11 @@ QOS = MappingProxyType[Qos, QoSProfile](
 )
 """By what a robot's interface calls them, for who learns from all."""
 
+LOCK_STEP_QOS = MappingProxyType[Qos, QoSProfile](
+    {"sensor_data": EVERY_IMAGE, "reliable": EVERY_STEP, "latched": LATCHED}
+)
+"""Likewise, of a simulation that goes on as soon as it is answered, whoever else is still busy."""
+
 NEWEST_QOS = MappingProxyType[Qos, QoSProfile](
     {"sensor_data": NEWEST, "reliable": NEWEST_RELIABLE, "latched": LATCHED}
 )

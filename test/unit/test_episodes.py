@@ -655,7 +655,9 @@ class TestReplay:
             st.one_of(
                 st.tuples(st.just("add"), st.integers(1, 9)),
                 st.tuples(st.just("go"), st.integers(1, 2)),
-                st.tuples(st.just("follow"), st.integers(0, 300)),
+                st.tuples(st.just("follow")),
+                st.tuples(st.just("follow"), st.integers(1, 300)),
+                st.tuples(st.just("follow"), st.integers(1, 9), st.integers(1, 9)),
             ),
             min_size=1,
             max_size=20,
@@ -668,7 +670,7 @@ class TestReplay:
     @hypothesis_settings(max_examples=100, deadline=None)
     def test_draws_what_a_literal_version_draws_whatever_came_and_went(
         self,
-        actions: list[tuple[str, int]],
+        actions: list[tuple[Any, ...]],
         length: int,
         scored: int,
         camera: bool,
@@ -676,21 +678,21 @@ class TestReplay:
     ) -> None:
         rng = np.random.default_rng(seed)
         scored = min(scored, length)
-        replay, kept, ongoing = Replay(length, scored), [], None
-        for action, number in actions:
+        replay, kept = Replay(length, scored), list[Episode]()
+        ongoing: list[Episode] = []
+        for action, *numbers in actions:
             if action == "add":
-                kept.append(random_episode(rng, number, camera))
+                kept.append(random_episode(rng, numbers[0], camera))
                 replay.append(kept[-1])
-                ongoing = None
+                ongoing = []
             elif action == "go":
-                gone = min(number, len(kept))
+                gone = min(numbers[0], len(kept))
                 kept = kept[gone:]
                 replay.drop_first(gone)
             else:
-                ongoing = random_episode(rng, number, camera) if number else None
+                ongoing = [random_episode(rng, one, camera) for one in numbers]
                 replay.follow(ongoing)
-            episodes = [*kept, *([ongoing] if ongoing else [])]
-            self.compare(replay, episodes, length, scored, seed)
+            self.compare(replay, [*kept, *ongoing], length, scored, seed)
 
     @staticmethod
     def compare(

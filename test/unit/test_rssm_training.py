@@ -307,7 +307,7 @@ class TestErrorsOnUnseen:
     def compare(self, learner: Learner, ongoing: Episode | None, starts: list[int]) -> None:
         newest = ongoing or learner.store.episodes[-1]
         one_step, horizon = self.literally(learner, newest, starts)
-        found = learner.fit([ongoing])
+        found = learner.fit([] if ongoing is None else [ongoing])
         assert found.one_step_reward_error == pytest.approx(one_step, rel=1e-4)
         assert found.horizon_reward_error == pytest.approx(horizon, rel=1e-4)
 

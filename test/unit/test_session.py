@@ -287,9 +287,11 @@ def test_finished_run_is_cut_at_its_last_step(
     tmp_path: Path, tiny_settings: MakeSettings, steps: int
 ) -> None:
     session = make_session(tiny_settings(tmp_path / "run", {"training.steps": steps}))
+    taken = 0
     for step in episodes(4):
-        assert session.steps == session.learner.environment_steps + len(session._builder)
         due = session.add(step)
+        taken += step.index > 0
+        assert session.steps == taken
         if session.finished:
             assert due
             break
