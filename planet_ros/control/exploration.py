@@ -24,6 +24,9 @@ _EXPLORATION_STREAM = 3
 _NOISE_STEPS = 1000
 """Length of an episode's coloured noise, which then repeats."""
 
+_NOISE_EPISODES = 64
+"""Episodes whose noise is kept, for robots that are explored at once."""
+
 
 class RandomPolicy:
     """Uniformly random actions, or coloured noise around the middle of the range."""
@@ -39,7 +42,7 @@ class RandomPolicy:
         self._signature = signature
         self._seed = seed
         self._beta = beta
-        self._noise: tuple[int, NDArray[np.floating]] | None = None
+        self._noise: dict[int, NDArray[np.floating]] = {}
         self._episode, self._index = 0, 0
 
     def reset(self, seed: int | None = None) -> None:
@@ -62,10 +65,12 @@ class RandomPolicy:
         if self._beta == 0:
             rng = np.random.default_rng([self._seed, _RANDOM_STREAM, episode, index])
             return rng.uniform(low, high).astype(np.float32)
-        if self._noise is None or self._noise[0] != episode:
+        if episode not in self._noise:
+            if len(self._noise) >= _NOISE_EPISODES:
+                del self._noise[next(iter(self._noise))]
             rng = np.random.default_rng([self._seed, _RANDOM_STREAM, episode])
-            self._noise = episode, colored_noise(self._beta, (1, _NOISE_STEPS, len(low)), rng)[0]
-        noise = self._noise[1][index % _NOISE_STEPS]
+            self._noise[episode] = colored_noise(self._beta, (1, _NOISE_STEPS, len(low)), rng)[0]
+        noise = self._noise[episode][index % _NOISE_STEPS]
         return np.clip(self._signature.middle + (high - low) / 2 * noise, low, high).astype(
             np.float32
         )

@@ -10,7 +10,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 
 from planet_ros.config.learning import MAX_STEPS
-from planet_ros.control.exploration import RandomCommands, RandomPolicy
+from planet_ros.control.exploration import RandomCommands
 from planet_ros.interface.document import Interface
 from planet_ros.interface.timeline import Timeline
 from planet_ros.interface.writing import ActionWriter
@@ -42,7 +42,7 @@ class Exploring:
             node: Whose publishers they are.
             interface: What a command is, and which one is safe.
             timeline: What is seen.
-            session: Says whether to explore.
+            session: Says whether to explore, and draws.
             stream: Number of the robot: each is sent random commands of its own.
         """
         self._timeline = timeline
@@ -53,17 +53,11 @@ class Exploring:
             for part in interface.action
         }
         parts = self._writer.signature_parts
-        settings = session.settings
-        draw = RandomPolicy(
-            timeline.signature,
-            seed=settings.seed,
-            beta=settings.training.random_noise_beta,
-        ).action
         self._commands = RandomCommands(
             np.array([part.low for part in parts]),
             np.array([part.high for part in parts]),
             np.array([np.inf if part.max_rate is None else part.max_rate for part in parts]),
-            draw,
+            session.random_action,
             first=session.steps + stream * MAX_STEPS,
         )
         self._period_s = interface.period_s

@@ -107,10 +107,9 @@ class RobotSteps:
         """Seconds without a step of one robot."""
         return self._robots[stream].idle_s
 
-    def silence(self, limit_s: float) -> str:
-        """Which topics of which robots are silent, and why."""
-        texts = [robot.silence(limit_s) for robot in self._robots]
-        return "; ".join(text for text in texts if text)
+    def silence(self, stream: int, limit_s: float) -> str:
+        """Which topics of a robot are silent, and why."""
+        return self._robots[stream].silence(limit_s)
 
     def close(self) -> None:
         """Send the safe command, where a random one is in force; say what came of it all."""

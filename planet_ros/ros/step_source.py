@@ -54,7 +54,7 @@ class StepSource(Protocol):
     def idle_s(self, stream: int) -> float:
         """Seconds without a step of one stream."""
 
-    def silence(self, limit_s: float) -> str:
+    def silence(self, stream: int, limit_s: float) -> str:
         """What does not come, for a person, where no step came for so many seconds; else empty."""
 
     def close(self) -> None:

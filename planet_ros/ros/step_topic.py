@@ -129,13 +129,13 @@ class StepTopic:
         """Whether the images of a step never came."""
         return self._joiner.is_lost(step)
 
-    def idle_s(self, stream: int = 0) -> float:
+    def idle_s(self, stream: int) -> float:
         """Seconds without a step; there is one stream."""
         return time.monotonic() - self._heard_s
 
-    def silence(self, limit_s: float) -> str:
+    def silence(self, stream: int, limit_s: float) -> str:
         """Which topics are silent, and why."""
-        if self.idle_s() <= limit_s:
+        if self.idle_s(stream) <= limit_s:
             return ""
         return ", ".join(source.text(self._node) for source in self._sources)
 

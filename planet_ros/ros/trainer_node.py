@@ -203,14 +203,15 @@ class TrainerNode(Node):
             if not any(link.awaits for link in self._links):
                 self._end()
             return
+        silences = []
         for stream, link in enumerate(self._links):
+            if link.awaits or self._source.idle_s(stream) <= PAUSED_S:
+                continue
             # It may have paused where no fit was due, or the first call may have come before the
             # simulation, or a message was lost.
-            if not link.awaits and self._source.idle_s(stream) > PAUSED_S:
-                self._let_go_on(link)
-        if not any(link.awaits for link in self._links) and (
-            silence := self._source.silence(SILENCE_S)
-        ):
+            self._let_go_on(link)
+            silences.append(self._source.silence(stream, SILENCE_S))
+        if silence := "; ".join(text for text in silences if text):
             self.get_logger().info(
                 f"no steps for {SILENCE_S:g} s: {silence}", throttle_duration_sec=10.0
             )

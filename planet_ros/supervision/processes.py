@@ -53,6 +53,7 @@ class NodeProcess:
         parameters: Mapping[str, Any],
         *,
         config: Path | None = None,
+        namespace: str = "",
         log: Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -62,6 +63,7 @@ class NodeProcess:
             name: One of `NODES`.
             parameters: By their names; they override those of the file.
             config: A ROS parameter file.
+            namespace: Of the node, without a leading slash.
             log: File for what it prints, which is replaced; None: it prints to this terminal.
             environment: Variables in place of, or beside, those of this process.
         """
@@ -72,7 +74,7 @@ class NodeProcess:
             "PYTHONFAULTHANDLER": "1",  # who is aborted says where it was
             **(environment or {}),
         }
-        command = command_line(name, parameters, config)
+        command = command_line(name, parameters, config, namespace)
         if log is None:
             self._process = subprocess.Popen(command, env=variables)
         else:
@@ -151,17 +153,24 @@ class NodeProcess:
         )
 
 
-def command_line(name: str, parameters: Mapping[str, Any], config: Path | None) -> list[str]:
+def command_line(
+    name: str, parameters: Mapping[str, Any], config: Path | None, namespace: str = ""
+) -> list[str]:
     """The command that starts a node; values are JSON, which is YAML to ROS.
 
     The node is named before each parameter: an empty list has no type, so that ROS would leave in
-    its place what a file says for the same pattern of nodes, which is ``/**`` in the presets.
+    its place what a file says for the same pattern of nodes, which is ``/**`` in the presets. In a
+    namespace simulated time is of a clock of its own, as each simulator there has one.
     """
     command = [sys.executable, "-m", NODES[name], "--ros-args"]
     if config is not None:
         command += ["--params-file", str(config)]
+    node = f"{name}:"
+    if namespace:
+        node = ""  # a name alone is that of a node in no namespace
+        command += ["-r", f"__ns:=/{namespace}", "-r", "/clock:=clock"]
     for key, value in parameters.items():
-        command += ["-p", f"{name}:{key}:={json.dumps(value)}"]
+        command += ["-p", f"{node}{key}:={json.dumps(value)}"]
     return command
 
 

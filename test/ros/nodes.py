@@ -43,9 +43,13 @@ IMAGE_MODEL: dict[str, Any] = {
 class NodeProcess(processes.NodeProcess):
     """A node that finds the tests' environments, and what it printed."""
 
-    def __init__(self, name: str, parameters: dict[str, Any], log: Path) -> None:
+    def __init__(
+        self, name: str, parameters: dict[str, Any], log: Path, namespace: str = ""
+    ) -> None:
         path = os.pathsep.join([str(TEST_FOLDER), str(TEST_FOLDER.parent)])
-        super().__init__(name, parameters, log=log, environment={"PYTHONPATH": path})
+        super().__init__(
+            name, parameters, log=log, namespace=namespace, environment={"PYTHONPATH": path}
+        )
         self.log = log
 
     def end(self, number: int = signal.SIGINT, timeout_s: float = 30) -> int:
@@ -63,13 +67,13 @@ class Ros:
         self._processes: list[NodeProcess] = []
         self._numbers = itertools.count()
 
-    def start(self, name: str, parameters: dict[str, Any]) -> NodeProcess:
+    def start(self, name: str, parameters: dict[str, Any], namespace: str = "") -> NodeProcess:
         log = self._folder / f"{next(self._numbers)}-{name}.log"
-        self._processes.append(NodeProcess(name, parameters, log))
+        self._processes.append(NodeProcess(name, parameters, log, namespace))
         return self._processes[-1]
 
-    def activate_controller(self) -> None:
-        self.supervisor.activate("controller", timeout_s=60)
+    def activate_controller(self, namespace: str = "") -> None:
+        self.supervisor.activate(f"{namespace}/controller".lstrip("/"), timeout_s=60)
 
     def collect(self, message_type: type, topic: str, qos: QoSProfile | int = 10) -> list[Any]:
         """A list that every message on a topic is appended to."""

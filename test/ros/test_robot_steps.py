@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,13 @@ class Robot:
     """A hinge with a torque, and another joint; it lives while the test spins."""
 
     def __init__(
-        self, ros: Ros, *, lock_step: bool = False, joint: str = "hinge", deaf: bool = False
+        self,
+        ros: Ros,
+        *,
+        lock_step: bool = False,
+        joint: str = "hinge",
+        deaf: bool = False,
+        within: str = "",
     ) -> None:
         self.commands: list[Float64MultiArray] = []
         self._ros, self._lock_step = ros, lock_step
@@ -81,9 +88,9 @@ class Robot:
         self.silent = False
         self._torque, self._position, self._velocity, self.ticks = 0.0, 0.0, 0.0, 1
         node = ros.observer
-        self.states = node.create_publisher(JointState, STATES, qos_profile_sensor_data)
+        self.states = node.create_publisher(JointState, within + STATES, qos_profile_sensor_data)
         if not deaf:
-            node.create_subscription(Float64MultiArray, COMMANDS, self._on_command, 10)
+            node.create_subscription(Float64MultiArray, within + COMMANDS, self._on_command, 10)
         node.create_timer(0.3 if lock_step else PERIOD_S / 2, self._tell if lock_step else self._go)
 
     def _on_command(self, message: Float64MultiArray) -> None:
@@ -208,7 +215,40 @@ def test_a_robot_that_falls_silent_is_brought_to_rest(ros: Ros, tmp_path: Path) 
     ros.spin(1.0)
     assert len(robot.commands) == count
     assert np.abs(np.diff(robot.values, prepend=0.0)).max() <= MAX_RATE * PERIOD_S + 1e-9
-    ros.until(lambda: "; cuts: nothing new of joint 1" in trainer.output)
+    ros.until(lambda: re.search("; cuts: .*nothing new of joint", trainer.output))
+
+
+def test_of_two_robots_one_that_falls_silent_rests_and_the_other_is_learned(
+    ros: Ros, tmp_path: Path
+) -> None:
+    robots = [Robot(ros, within=f"{name}/") for name in ("left", "right")]
+    announcements = [ros.collect(String, f"{name}/model", LATCHED) for name in ("left", "right")]
+    overrides = {
+        "robots": ["left", "right"],
+        "training.steps": 600,
+        "training.update_every_steps": 50,
+    }
+    trainer = start(ros, tmp_path, "random", **overrides)
+    ros.until(lambda: min(len(robot.commands) for robot in robots) > 50)
+    robots[0].silent = True
+    ros.until(lambda: "no steps for 2 s: left: nothing new on '/left/joint_st" in trainer.output)
+    assert not robots[0].values[-10:].any()
+    assert robots[1].values[-10:].any()
+    ros.until(lambda: trainer.poll() is not None, timeout_s=60)
+    assert trainer.poll() == 0, trainer.output
+    run = RunFolder(tmp_path / "run")
+    check_rewards(run)
+    records = [one for one in run.metrics() if one["kind"] == "episode"]
+    taken = {
+        name: sum(one["decisions"] for one in records if one["robot"] == name)
+        for name in ("left", "right")
+    }
+    assert sum(taken.values()) == 600
+    assert 20 < taken["left"] < taken["right"]
+    assert {said[-1].data for said in announcements} == {announcements[0][-1].data}
+    assert re.search(r"left: \d+ steps of \d+ ticks; cuts: .*nothing new of joint", trainer.output)
+    count = min(len(robot.values) for robot in robots)
+    assert not np.allclose(robots[0].values[:count], robots[1].values[:count])
 
 
 def test_ctrl_c_sends_the_safe_command_and_saves(ros: Ros, tmp_path: Path) -> None:
@@ -289,6 +329,12 @@ def test_damaged_messages_are_counted_and_end_nothing(ros: Ros, tmp_path: Path) 
         ({}, {"training.command_period_s": 0.1}, "training.command_period_s: found 0.1 beside"),
         ({"reward": {"kind": "function", "function": "a:b"}}, {}, "found the function a:b"),
         ({}, {"training.pause_service": "a//b"}, "training.pause_service"),
+        ({}, {"interface": "", "robots": ["a"]}, "robots: found ['a'] without interface"),
+        (
+            {"action": [{**DOCUMENT["action"][0], "topic": "/commands"}]},
+            {"robots": ["a", "b"]},
+            "action: found the topic '/commands', which is the same one for all of a, b",
+        ),
         (
             {"action": [{**DOCUMENT["action"][0], "topic": "a/1"}]},
             {},
