@@ -25,6 +25,8 @@ class RobotLink:
     Attributes:
         namespace: Of the robot; empty: the trainer's own.
         awaits: Whether it is not yet known that the newest model is in use.
+        gave_up: Whether the last wait was in vain. Nobody waits for that controller again before it
+            says which model it uses.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class RobotLink:
             heard: Called when the controller says which model it uses.
         """
         self.namespace = namespace
-        self.awaits = False
+        self.awaits = self.gave_up = False
         self._heard = heard
         self._digest = self._digest_in_use = ""
         self._until_s = 0.0
@@ -64,11 +66,6 @@ class RobotLink:
         self._pause = node.create_client(SetBool, service) if pause_service else None
         self._asked: Future | None = None
 
-    @property
-    def taken_over(self) -> bool:
-        """Whether the controller uses the newest model."""
-        return self._digest_in_use == self._digest
-
     def announce(self, bundle: Bundle, wait_s: float) -> None:
         """Say which model is the newest.
 
@@ -81,13 +78,15 @@ class RobotLink:
         self._models.publish(String(data=announcement.to_text()))
         self._digest = bundle.digest
         if not self.awaits:
-            self.awaits, self._until_s = True, time.monotonic() + wait_s
+            self.awaits = True
+            self._until_s = time.monotonic() + (0.0 if self.gave_up else wait_s)
 
     def settle(self) -> bool:
         """Whether what was awaited has just come, or will not."""
-        if not self.awaits or not (self.taken_over or time.monotonic() >= self._until_s):
+        taken_over = self._digest_in_use == self._digest
+        if not self.awaits or not (taken_over or time.monotonic() >= self._until_s):
             return False
-        self.awaits = False
+        self.awaits, self.gave_up = False, not taken_over
         return True
 
     def go_on(self) -> None:
@@ -103,5 +102,5 @@ class RobotLink:
         self._models.wait_for_all_acked(Duration(seconds=within_s))
 
     def _on_model_in_use(self, announcement: Announcement) -> None:
-        self._digest_in_use = announcement.digest
+        self._digest_in_use, self.gave_up = announcement.digest, False
         self._heard()

@@ -187,9 +187,10 @@ class TrainerNode(Node):
     def _go_on_if_due(self) -> None:
         """See whether what is awaited has come, or will not."""
         for link in self._links:
+            known = link.gave_up
             if not link.settle():
                 continue
-            if not link.taken_over and self._settings.collect == "plan":
+            if link.gave_up and not known and self._settings.collect == "plan":
                 whose = f" of {link.namespace}" if link.namespace else ""
                 self.get_logger().warn(
                     f"no controller{whose} has taken over the new model within "

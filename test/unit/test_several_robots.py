@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class Robots:
         self._counts[stream] += 100
 
     @property
-    def episodes(self) -> list[Episode]:
+    def episodes(self) -> Sequence[Episode]:
         return self.session.learner.store.episodes
 
 
