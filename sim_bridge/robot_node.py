@@ -39,6 +39,7 @@ def options_of(settings: RobotSettings) -> RobotOptions:
             settings.target_speed_m_s,
             settings.target_radius_m,
         ),
+        goal_every_s=settings.target_every_s,
     )
 
 

@@ -20,17 +20,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from planet_ros.bundle.runtime import Bundle, load_bundle
+from planet_ros.bundle.runtime import load_bundle
 from planet_ros.config import find_config, load_settings
 from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
+from planet_ros.interface.document import Interface
 from planet_ros.interface.files import load_interface
 from planet_ros.report.attempt import attempt
 from planet_ros.report.gif import save_episode_gif
+from planet_ros.ros.types import make
 from planet_ros.supervision.evaluation import acting, evaluate_over_topics
+from planet_ros.supervision.judges import GoalsReached, Judge, Returns, TargetFollowed
 from planet_ros.supervision.processes import NodeProcess, own_domain
 from planet_ros.supervision.robots import PAUSE_SERVICE, evaluate_robot
-from planet_ros.supervision.supervisor import Record, Supervisor
+from planet_ros.supervision.supervisor import Supervisor
+
+EPISODES = 10
+"""Fresh starts of an evaluation, where nobody says how many."""
 
 ROBOT_STEPS = 200
 """Control periods of each start that a robot is evaluated on."""
@@ -41,7 +47,7 @@ EVALUATION_SEED = 1_000_000
 
 def run_demo(options: argparse.Namespace) -> int:
     """Learn, evaluate, report."""
-    if options.episodes < 1:
+    if options.episodes is not None and options.episodes < 1:
         raise UserError(f"--episodes: found {options.episodes}, expected at least 1")
     if options.robot is not None:
         return run_robot_demo(options)
@@ -54,13 +60,14 @@ def run_demo(options: argparse.Namespace) -> int:
     with own_domain() as domain, _variables(domain), Supervisor() as supervisor:
         _say(f"learning {settings.env_id} with three processes over ROS topics; logs: {logs}")
         _learn(supervisor, config, options, logs)
-        _say(f"evaluating {bundle_path} on {options.episodes} fresh starts, over topics")
+        episodes = options.episodes or EPISODES
+        _say(f"evaluating {bundle_path} on {episodes} fresh starts, over topics")
         record = evaluate_over_topics(
             supervisor,
             bundle_path,
             config=config,
             simulation={},
-            episodes=options.episodes,
+            episodes=episodes,
             seed=EVALUATION_SEED,
             logs=logs,
             say=_say,
@@ -69,45 +76,51 @@ def run_demo(options: argparse.Namespace) -> int:
     bundle, spec = load_bundle(bundle_path), EnvironmentSpec.of(settings)
     attempt(gif, lambda: save_episode_gif(bundle, spec, gif, seed=EVALUATION_SEED))
     _say(f"bundle: {bundle_path}; curves: {output}/learning_curves.png; episode: {gif}")
-    print(json.dumps(_result(record, bundle, began)))
+    result = {
+        "mean_return": record.mean,
+        "worst_return": record.worst,
+        "returns": record.returns,
+        "tick_ms": record.tick_ms,
+    }
+    print(json.dumps({**result, **_told(bundle_path, began)}))
     return 0
 
 
 def run_robot_demo(options: argparse.Namespace) -> int:
     """The same with a simulated robot, which is nothing but topics to trainer and controller."""
     config = options.config or find_config(f"robot_{options.robot}.yaml")
-    settings = load_settings(config)
-    interface = load_interface(settings.interface)
+    judge = _judge(options.robot, load_interface(load_settings(config).interface), options.episodes)
     output, logs = options.output, _fresh_logs(options.output)
     began = time.monotonic()
     with own_domain() as domain, _variables(domain), Supervisor() as supervisor:
         _say(f"learning the robot {options.robot} from its own topics; logs: {logs}")
         _learn(supervisor, config, options, logs, simulator="robot")
-        _say(f"evaluating {output / 'model'} on {options.episodes} fresh starts, over its topics")
-        record = evaluate_robot(
+        _say(f"evaluating {output / 'model'} on fresh starts, over its topics")
+        result = evaluate_robot(
             supervisor,
             output / "model",
-            interface,
+            judge,
             config=config,
-            episodes=options.episodes,
-            steps=ROBOT_STEPS,
-            seed=EVALUATION_SEED,
+            seed=EVALUATION_SEED + options.seed,
             logs=logs,
-            say=_say,
         )
-    result = _result(record, load_bundle(output / "model"), began)
-    print(json.dumps({"robot": options.robot, **result}))
+    print(json.dumps({"robot": options.robot, **result, **_told(output / "model", began)}))
     return 0
 
 
-def _result(record: Record, bundle: Bundle, began: float) -> dict[str, Any]:
-    """What came of it, for the last line."""
+def _judge(robot: str, interface: Interface, episodes: int | None) -> Judge:
+    """What a robot is judged by."""
+    if robot == "base":
+        return GoalsReached(interface, make, goals=episodes or 20, tell=_say)
+    if robot == "arm":
+        return TargetFollowed(circles=episodes or EPISODES, tell=_say)
+    return Returns(interface, make, episodes=episodes or EPISODES, steps=ROBOT_STEPS, tell=_say)
+
+
+def _told(model: Path, began: float) -> dict[str, Any]:
+    """What every demo says in the end."""
     return {
-        "mean_return": record.mean,
-        "worst_return": record.worst,
-        "returns": record.returns,
-        "environment_steps": bundle.manifest.environment_steps,
-        "tick_ms": record.tick_ms,
+        "environment_steps": load_bundle(model).manifest.environment_steps,
         "seconds": round(time.monotonic() - began, 1),
     }
 

@@ -237,7 +237,7 @@ the newest one it has seen least.""",
         """
   planet-ros demo
   planet-ros demo --output runs/demo --steps 1000 --episodes 10
-  planet-ros demo --robot pendulum --output runs/robot
+  planet-ros demo --robot base --output runs/base
 
 gym_bridge simulates, trainer learns, controller plans; then the controller alone is evaluated
 on fresh starts, over the same topics. With --robot the simulator is a robot with topics of its
@@ -246,13 +246,17 @@ JSON object.""",
     )
     demo.add_argument(
         "--robot",
-        choices=["pendulum"],
+        choices=["pendulum", "base", "arm"],
         help="a simulated robot in place of an environment, with its preset robot_NAME.yaml",
     )
     demo.add_argument("--output", type=_path, default=Path("runs/demo"), help="folder of the run")
     demo.add_argument("--config", type=_path, help="parameter file (default: the preset)")
     demo.add_argument("--steps", type=int, help="environment steps to learn from")
-    demo.add_argument("--episodes", type=int, default=10, help="fresh starts (default: 10)")
+    demo.add_argument(
+        "--episodes",
+        type=int,
+        help="fresh starts, goals of the base, or circles of the arm (default: 10, 20 and 10)",
+    )
     demo.add_argument("--seed", type=int, default=0, help="seed of the run (default: 0)")
     return parser
 

@@ -235,7 +235,7 @@ class RobotSettings(PacingSettings):
         ge=0,
         le=1e6,
         description="arm, random: simulated seconds until the target is in another place; 0: when "
-        "the simulation starts anew.",
+        "the simulation starts anew. base: until it is sent elsewhere, by goal_pose; 0: by nobody.",
     )
     target_speed_m_s: float = Field(
         0.2, ge=0, le=2, description="arm, circle: speed of the target."

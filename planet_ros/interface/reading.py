@@ -97,6 +97,8 @@ class PartReader:
         self.encoded_sizes = {field.label: field.encoded_size for field in self._fields}
         self.names = tuple(name for field in self._fields for name in field.names)
         self._rates = [field for field in self._fields if field.is_rate]
+        # A set-point may come once and for all, as one that is clicked: it is taken to stand still.
+        self._stands = isinstance(part, Goal)
         if image is not None:
             self._check_image_type()
         if len(set(self.names)) < len(self.names):
@@ -136,7 +138,8 @@ class PartReader:
             time_ns: When it was received.
 
         Returns:
-            None where there is a rate and no message shortly before, from which to know it.
+            None where there is a rate and no message shortly before, from which to know it; the
+            rate of a goal is 0 then.
 
         Raises:
             UserError: It is of another type, a field is missing or of another length, or a number
@@ -164,6 +167,8 @@ class PartReader:
         for field, numbers in zip(self._fields, raw, strict=True):
             if field.is_rate:
                 rate = field.rate_at(numbers, now, self._longest_gap_ns)
+                if rate is None and self._stands:
+                    rate = np.zeros_like(numbers)
                 rates.append((field, numbers, rate))
                 complete = complete and rate is not None
                 if rate is None:

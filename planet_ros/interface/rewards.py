@@ -33,18 +33,15 @@ StepReward: TypeAlias = Callable[[Parts, NDArray[np.float32], Parts], float]
 def step_reward(interface: Interface, make: Make) -> StepReward | None:
     """The reward that a document says; None where it comes with the messages.
 
+    None too where it is a function: that works on torch tensors, and who learns judges by it.
+
     Args:
         interface: The document.
         make: Gives empty messages.
 
     Raises:
-        UserError: It is a function, or a term does not fit what is seen.
+        UserError: A term does not fit what is seen.
     """
-    if interface.reward.kind == "function":
-        raise UserError(
-            f"reward: found the function {interface.reward.function}, expected kind quadratic or "
-            "topic: no steps can be made with functions yet"
-        )
     if interface.reward.kind != "quadratic":
         return None
     quadratic = QuadraticReward(interface, make)

@@ -84,7 +84,9 @@ class Inputs:
             self._topic_of[reader.name] = part.topic
             if isinstance(part, ObservedPart):
                 self._limits_s[part.name] = part.stale_after_s or self._limit_s
-        for topic, of_topic in readers.items():
+        # Of what is there at once, the goal is to be taken first: a state is planned for at once.
+        goals_first = sorted(readers.items(), key=lambda item: isinstance(item[1][0][0], ObservedPart))
+        for topic, of_topic in goals_first:
             self._listen(topic, of_topic)
         if is_own(interface) and VECTOR_PART not in self._sources:
             # There are images alone; the label of an empty vector says where episodes begin.

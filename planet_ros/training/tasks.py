@@ -6,11 +6,15 @@ from planet_ros.data import Signature
 from planet_ros.interface.document import Interface
 from planet_ros.interface.rewards import QuadraticReward as StepReward
 from planet_ros.messages.fields import Make
-from planet_ros.models import ActionTerm, ObservationTerm, QuadraticReward, Task
+from planet_ros.models import ActionTerm, ObservationTerm, QuadraticReward, Task, function_of
+from planet_ros.models.task import RewardFunction, TerminatedFunction
 
 
 def task_of(interface: Interface, signature: Signature, make: Make) -> Task | None:
-    """What is known of a robot's reward, so that no model need learn it.
+    """What is known of a robot's reward and end, so that no model need learn it.
+
+    Functions are imported, and with them whatever their modules do on import: the document is the
+    learner's own, and no message and no bundle can name another.
 
     Args:
         interface: The document.
@@ -18,13 +22,23 @@ def task_of(interface: Interface, signature: Signature, make: Make) -> Task | No
         make: Gives empty messages.
 
     Returns:
-        None where the reward is on a topic: it is learned.
+        None where both come with the messages: they are learned.
 
     Raises:
-        UserError: A term does not fit what is seen.
+        UserError: A term does not fit what is seen, or a function cannot be imported or traced.
     """
-    if interface.reward.kind != "quadratic":
-        return None
+    reward: RewardFunction | None = None
+    if interface.reward.kind == "quadratic":
+        reward = _quadratic(interface, signature, make)
+    elif interface.reward.kind == "function":
+        reward = function_of(interface.reward.function, "reward.function")
+    terminated: TerminatedFunction | None = None
+    if interface.end.function:
+        terminated = function_of(interface.end.function, "end.function")
+    return Task(signature, reward, terminated) if reward or terminated else None
+
+
+def _quadratic(interface: Interface, signature: Signature, make: Make) -> QuadraticReward:
     known = StepReward(interface, make)
     terms = []
     for term in known.terms:
@@ -51,4 +65,4 @@ def task_of(interface: Interface, signature: Signature, make: Make) -> Task | No
         )
         if weight > 0
     ]
-    return Task(signature, QuadraticReward.of(signature, terms, actions))
+    return QuadraticReward.of(signature, terms, actions)

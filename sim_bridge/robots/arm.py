@@ -15,7 +15,10 @@ from sim_bridge.robots.target import Target, TargetMotion
 
 _MODEL = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / "reacher.xml"
 
-MAX_SPEED = 3.0
+_START = np.array([2.8, 2.7])
+"""Largest angles that it begins with, rad."""
+
+MAX_SPEED = 6.0
 """Of the position that the joints' controllers are given, rad/s."""
 
 _STIFFNESS, _DAMPING = 900.0, 59.0
@@ -56,7 +59,7 @@ class Arm:
             motion: Of the target.
         """
         self.target = Target(motion or TargetMotion())
-        self.high = np.array([math.pi, 3.0])
+        self.high = np.array([2 * math.pi, 3.0])
         self.low = -self.high
         self._model = mujoco.MjModel.from_xml_path(str(_MODEL))
         self._data = mujoco.MjData(self._model)
@@ -76,7 +79,7 @@ class Arm:
     def reset(self, rng: np.random.Generator) -> None:
         """Be at rest with any angles, the target in another place."""
         mujoco.mj_resetData(self._model, self._data)
-        self._data.qpos[:2] = self._reference = rng.uniform(0.9 * self.low, 0.9 * self.high)
+        self._data.qpos[:2] = self._reference = rng.uniform(-_START, _START)
         self.target.reset(rng)
         self._place_target()
         mujoco.mj_forward(self._model, self._data)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sim_bridge.robots.goals import Goals
+
 _TICK_S = 0.01
 """How often the wheels' controller looks at its limits."""
 
@@ -53,11 +55,16 @@ class BaseState:
 
 
 class Base:
-    """Moves on exact arcs, its speeds on straight lines towards what is commanded."""
+    """Moves on exact arcs, its speeds on straight lines towards what is commanded.
+
+    Attributes:
+        goals: Where it is sent, which is none of its business.
+    """
 
     delay_periods = 1
 
-    def __init__(self, limits: BaseLimits | None = None) -> None:
+    def __init__(self, limits: BaseLimits | None = None, goals: Goals | None = None) -> None:
+        self.goals = goals or Goals(0.0)
         self.limits = limits or BaseLimits()
         self.low = np.array([-self.limits.backward, -self.limits.turn])
         self.high = np.array([self.limits.forward, self.limits.turn])
@@ -67,6 +74,7 @@ class Base:
         """Stand within a metre of the origin along x and y, and look anywhere."""
         x, y = rng.uniform(-1.0, 1.0, 2)
         self.state = BaseState(float(x), float(y), float(rng.uniform(-math.pi, math.pi)))
+        self.goals.reset(rng, self.state.x, self.state.y)
 
     def step(self, command: NDArray[np.float64], dt: float) -> None:
         """Drive under a command (2,): speed in m/s, turn rate in rad/s."""
@@ -78,6 +86,7 @@ class Base:
         end = self.state
         acceleration = (end.speed - before) / dt
         self.state = BaseState(end.x, end.y, end.yaw, end.speed, end.turn_rate, acceleration)
+        self.goals.step(dt, end.x, end.y)
 
     def _tick(self, wanted: float, wanted_turn: float, dt: float) -> None:
         state, limits = self.state, self.limits

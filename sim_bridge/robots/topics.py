@@ -26,6 +26,7 @@ from planet_ros.messages.fields import (
 from planet_ros.messages.vectors import VECTOR_TYPE, read_vector, vector_message
 from sim_bridge.robots.arm import Arm
 from sim_bridge.robots.base import Base
+from sim_bridge.robots.goals import Goals
 from sim_bridge.robots.joints import JOINT_STATE_TYPE, Joint, JointOptions, joint_state
 from sim_bridge.robots.pendulum import Pendulum
 from sim_bridge.robots.robot import Robot
@@ -50,11 +51,13 @@ class RobotOptions:
         joints: How joints are reported.
         noise: Factor on the noise of odometry and IMU.
         target: How the arm's target moves.
+        goal_every_s: Seconds until the base is sent elsewhere; 0: nobody sends it.
     """
 
     joints: JointOptions = field(default_factory=JointOptions)
     noise: float = 1.0
     target: TargetMotion = field(default_factory=TargetMotion)
+    goal_every_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -134,23 +137,29 @@ _GRAVITY = 9.81
 
 
 class BaseTopics:
-    """``odom`` and ``imu`` out, ``cmd_vel`` in."""
+    """``odom`` and ``imu`` out, ``cmd_vel`` in; and ``goal_pose``, where it is sent anywhere."""
 
-    states: Mapping[str, str] = MappingProxyType({"odom": ODOMETRY_TYPE, "imu": IMU_TYPE})
     command = ("cmd_vel", TWIST_TYPE)
 
     def __init__(self, make: Make, options: RobotOptions) -> None:
-        self.robot = Base()
+        self.robot = Base(goals=Goals(options.goal_every_s))
+        goals = {"goal_pose": POSE_TYPE} if options.goal_every_s > 0 else {}
+        # Goals first: who hears a state then knows what it is for.
+        self.states: Mapping[str, str] = {**goals, "odom": ODOMETRY_TYPE, "imu": IMU_TYPE}
         self._make = make
         self._noise = options.noise
 
     def readings(self, stamp_ns: int, rng: np.random.Generator) -> dict[str, Any]:
         """As `Topics.readings`."""
         noise = self._noise * rng.standard_normal(8)
-        return {
+        readings = {
             "odom": self._odometry(stamp_ns, noise[:5]),
             "imu": self._imu(stamp_ns, noise[5:]),
         }
+        if "goal_pose" in self.states:
+            goal = _pose(self._make, stamp_ns, "odom", self.robot.goals.position)
+            readings = {"goal_pose": goal, **readings}
+        return readings
 
     def _odometry(self, stamp_ns: int, noise: NDArray[np.float64]) -> Any:
         state = self.robot.state
@@ -207,7 +216,7 @@ class ArmTopics:
     """``joint_states`` and ``target_pose`` out, a trajectory of one point in."""
 
     states: Mapping[str, str] = MappingProxyType(
-        {JOINT_TOPIC: JOINT_STATE_TYPE, "target_pose": POSE_TYPE}
+        {"target_pose": POSE_TYPE, JOINT_TOPIC: JOINT_STATE_TYPE}
     )
     command = ("arm_controller/joint_trajectory", TRAJECTORY_TYPE)
 
@@ -222,16 +231,8 @@ class ArmTopics:
         rows = zip(state.position, state.velocity, state.effort, strict=True)
         joints = {name: Joint(*map(float, row)) for name, row in zip(ARM_JOINTS, rows, strict=True)}
         message = joint_state(self._make, stamp_ns, joints, self._options.joints, rng)
-        return {JOINT_TOPIC: message, "target_pose": self._target(stamp_ns)}
-
-    def _target(self, stamp_ns: int) -> Any:
-        message = self._make(POSE_TYPE)
-        message.header.stamp = time_message(self._make, stamp_ns)
-        message.header.frame_id = "base_link"
-        position = message.pose.position
-        position.x, position.y = map(float, self.robot.target.position)
-        position.z = 0.01  # the plane of the arm
-        return message
+        target = _pose(self._make, stamp_ns, "base_link", self.robot.target.position, z=0.01)
+        return {"target_pose": target, JOINT_TOPIC: message}
 
     def read(self, message: Any) -> Command:
         """The positions of its only point, by the names of the joints."""
@@ -270,6 +271,20 @@ def _command(numbers: list[float], stamp_ns: int | None) -> Command:
             f"command: found {first_not_finite(values)}, expected {len(values)} finite numbers"
         )
     return Command(values, stamp_ns)
+
+
+def _pose(
+    make: Make, stamp_ns: int, frame: str, place: NDArray[np.float64], z: float = 0.0
+) -> Any:
+    """Somewhere in the plane at height z, looking along x."""
+    message = make(POSE_TYPE)
+    message.header.stamp = time_message(make, stamp_ns)
+    message.header.frame_id = frame
+    position = message.pose.position
+    position.x, position.y = map(float, place)
+    position.z = z
+    message.pose.orientation.w = 1.0
+    return message
 
 
 def _turn(orientation: Any, yaw: float) -> None:
