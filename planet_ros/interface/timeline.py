@@ -18,7 +18,7 @@ reader of bags gives. They come in the order of the times at which they were rec
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planet_ros.data.episode import Step
-from planet_ros.data.signature import Signature
+from planet_ros.data.signature import Parts, Signature
 from planet_ros.errors import UserError
 from planet_ros.interface.commands import Commands
 from planet_ros.interface.conditions import parse_condition
@@ -79,7 +79,13 @@ class Timeline:
     """
 
     def __init__(
-        self, interface: Interface, make: Make, *, together: bool = False, stale_s: float = STALE_S
+        self,
+        interface: Interface,
+        make: Make,
+        *,
+        together: bool = False,
+        stale_s: float = STALE_S,
+        ended: Callable[[Parts], bool] | None = None,
     ) -> None:
         """Begin with nothing.
 
@@ -89,10 +95,10 @@ class Timeline:
             together: Lock-step: a tick is where all parts have the same stamp, and its command
                 bears that stamp or none. Otherwise there is one every period.
             stale_s: Age from which a part is stale where the document does not say.
+            ended: Whether an observation is the last one, where a function says so.
 
         Raises:
-            UserError: The document does not fit the types of the messages, or its reward is a
-                function.
+            UserError: The document does not fit the types of the messages.
         """
         self.signature: Signature = signature_of(interface, make)
         self.dropped: Counter[str] = Counter()
@@ -115,6 +121,7 @@ class Timeline:
         self._condition = None
         if interface.end.condition:
             self._condition = parse_condition(interface.end.condition)
+        self._ended = ended
         self.topics = {part.topic: part.type for part in interface.observation}
         self.topics |= {part.topic: part.type for part in interface.action}
         for one in (interface.goal, interface.reward, interface.end):
@@ -343,6 +350,8 @@ class Timeline:
             for reading in readings.values():
                 measured.update(reading.measured)
             ended = ended or self._condition.holds(measured)
+        if self._ended is not None:
+            ended = ended or self._ended(observation)
         reward = self._reward.newest if self._reward.topic else 0.0
         return Tick(stamp_ns, observation, reward, ended)
 

@@ -85,7 +85,9 @@ class Inputs:
             if isinstance(part, ObservedPart):
                 self._limits_s[part.name] = part.stale_after_s or self._limit_s
         # Of what is there at once, the goal is to be taken first: a state is planned for at once.
-        goals_first = sorted(readers.items(), key=lambda item: isinstance(item[1][0][0], ObservedPart))
+        goals_first = sorted(
+            readers.items(), key=lambda item: isinstance(item[1][0][0], ObservedPart)
+        )
         for topic, of_topic in goals_first:
             self._listen(topic, of_topic)
         if is_own(interface) and VECTOR_PART not in self._sources:

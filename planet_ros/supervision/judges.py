@@ -233,7 +233,9 @@ class GoalsReached:
             _, command, _ = self._writer.read(topic, message)
             if self._last is not None and not self.done:
                 # The message holds more digits than the limit: what is lost is no acceleration.
-                self._too_fast += bool((np.abs(command - self._last) > self._max_change + 1e-6).any())
+                self._too_fast += bool(
+                    (np.abs(command - self._last) > self._max_change + 1e-6).any()
+                )
             self._last = command
             return
         position = message.pose.position if topic == "goal_pose" else message.pose.pose.position

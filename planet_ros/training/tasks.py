@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from planet_ros.data import Signature
+from collections.abc import Callable
+
+import torch
+
+from planet_ros.data import Parts, Signature
 from planet_ros.interface.document import Interface
 from planet_ros.interface.rewards import QuadraticReward as StepReward
 from planet_ros.messages.fields import Make
@@ -36,6 +40,29 @@ def task_of(interface: Interface, signature: Signature, make: Make) -> Task | No
     if interface.end.function:
         terminated = function_of(interface.end.function, "end.function")
     return Task(signature, reward, terminated) if reward or terminated else None
+
+
+def end_of(task: Task | None) -> Callable[[Parts], bool] | None:
+    """Whether a task says that an observation, with the goal in it, is an episode's last one.
+
+    Returns:
+        None where it says nothing of ends.
+    """
+    if task is None or task.terminated is None:
+        return None
+    terminated, signature = task.terminated, task.signature
+    goal_name = None if signature.goal is None else signature.goal.name
+
+    def ended(observation: Parts) -> bool:
+        seen = {
+            part.name: torch.from_numpy(observation[part.name])
+            for part in signature.parts("vector")
+        }
+        goal = None if goal_name is None else torch.from_numpy(observation[goal_name])
+        with torch.no_grad():
+            return bool(terminated(seen, goal))
+
+    return ended
 
 
 def _quadratic(interface: Interface, signature: Signature, make: Make) -> QuadraticReward:

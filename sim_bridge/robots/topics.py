@@ -273,9 +273,7 @@ def _command(numbers: list[float], stamp_ns: int | None) -> Command:
     return Command(values, stamp_ns)
 
 
-def _pose(
-    make: Make, stamp_ns: int, frame: str, place: NDArray[np.float64], z: float = 0.0
-) -> Any:
+def _pose(make: Make, stamp_ns: int, frame: str, place: NDArray[np.float64], z: float = 0.0) -> Any:
     """Somewhere in the plane at height z, looking along x."""
     message = make(POSE_TYPE)
     message.header.stamp = time_message(make, stamp_ns)

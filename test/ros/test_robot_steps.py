@@ -327,7 +327,11 @@ def test_damaged_messages_are_counted_and_end_nothing(ros: Ros, tmp_path: Path) 
     [
         ({"reward": {"kind": "step"}}, {}, "reward: found none, expected kind quadratic or topic"),
         ({}, {"training.command_period_s": 0.1}, "training.command_period_s: found 0.1 beside"),
-        ({"reward": {"kind": "function", "function": "a:b"}}, {}, "found the function a:b"),
+        (
+            {"reward": {"kind": "function", "function": "nowhere:b"}},
+            {},
+            "reward.function: nowhere:b: the module nowhere cannot be imported",
+        ),
         ({}, {"training.pause_service": "a//b"}, "training.pause_service"),
         ({}, {"interface": "", "robots": ["a"]}, "robots: found ['a'] without interface"),
         (

@@ -110,7 +110,10 @@ def test_the_arm_stays_where_it_is() -> None:
     found = load_interface("arm")
     (hold,) = ActionWriter(found.action, plain.make).safe.holds
     reader = PartReader(found.observation[0], plain.make)
-    message = plain.JointState(name=["elbow", "shoulder"], position=[2.0, 1.0], velocity=[0.0, 0.0])
+    still = [0.0, 0.0]
+    message = plain.JointState(
+        name=["elbow", "shoulder"], position=[2.0, 1.0], velocity=still, effort=still
+    )
     reading = reader.read(message, 0)
     assert reading is not None
     assert reading.measured[hold.field].tolist() == [1, 2]

@@ -133,6 +133,12 @@ def test_a_rate_is_the_difference_over_stamps() -> None:
     assert rates(reader(RATE), (0, 1), (1, 1.1), (1, 1.2), (0, 1.4)) == [None, 10, 0, -5]
 
 
+def test_a_goal_that_has_just_come_stands_still() -> None:
+    goal = {"topic": "target", "type": "sensor_msgs/msg/JointState", "fields": [RATE]}
+    one = PartReader(Goal.model_validate(goal), plain.make)
+    assert rates(one, (5, 1), (6, 1.1), (9, 99), (8, 99.1)) == [0, 10, 0, -10]
+
+
 def test_a_rate_is_unknown_after_a_gap_or_a_jump_back_and_the_same_at_the_same_stamp() -> None:
     one = reader(RATE)
     assert rates(one, (0, 1), (1, 1.5), (7, 1.5), (1, 2), (2, 3.1), (2, 3.2)) == [

@@ -135,7 +135,6 @@ def test_a_goal_takes_the_place_of_a_set_point() -> None:
             },
             r"action\[0\]: found 'x', expected one of left, others",
         ),
-        ({"kind": "function", "function": "own.tasks:reach"}, "found the function own.tasks:reach"),
     ],
 )
 def test_what_does_not_fit_is_refused(terms: dict[str, Any], reason: str) -> None:

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from arrays import float32
 
+from sim_bridge.robots import goals as base_goals
 from sim_bridge.robots.arm import MAX_SPEED, Arm
 from sim_bridge.robots.base import Base, BaseState
+from sim_bridge.robots.goals import Goals
 from sim_bridge.robots.pendulum import Pendulum
 from sim_bridge.robots.robot import Robot
 from sim_bridge.robots.simulation import PERIOD_S, RESTART_GAP_NS, RobotSimulation
@@ -155,7 +157,7 @@ def test_arm_stays_in_its_range_and_holds_where_it_is() -> None:
     arm.reset(rng(2))
     for _ in range(60):
         arm.step(np.array([100.0, 100.0]), PERIOD_S)
-    np.testing.assert_allclose(arm.state.position, [math.pi, 3.0], atol=1e-3)
+    np.testing.assert_allclose(arm.state.position, [2 * math.pi, 3.0], atol=1e-3)
     arm.reset(rng(2))
     for _ in range(5):
         arm.step(-arm.state.position, PERIOD_S)
@@ -245,3 +247,35 @@ def test_what_was_sent_before_a_start_does_not_act_after_it() -> None:
     for _ in range(4):
         simulation.step(base.hold())
         assert base.state.speed == base.state.turn_rate == 0.0
+
+
+# ── goals ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_base_is_sent_from_place_to_place_that_it_can_reach() -> None:
+    base = Base(goals=Goals(0.5))
+    base.reset(rng(0))
+    places = []
+    for step in range(400):
+        before = base.goals.position.copy()
+        assert np.abs(before).max() <= base_goals.FARTHEST_M
+        base.step(np.array([0.5, 1.0]), PERIOD_S)
+        if not np.array_equal(before, base.goals.position):
+            places.append(step)
+            distance = float(np.linalg.norm(base.goals.position - [base.state.x, base.state.y]))
+            assert 0.5 < distance < base_goals.FARTHEST_M
+    assert places == list(range(9, 400, 10))
+
+
+def test_goals_change_nothing_of_where_a_base_begins() -> None:
+    sent, idle = Base(goals=Goals(1.0)), Base()
+    for base in (sent, idle):
+        base.reset(rng(5))
+        base.step(np.array([0.3, -0.2]), 2.0)
+    assert sent.state == idle.state
+
+
+def test_from_far_away_there_is_a_way_back() -> None:
+    goals = Goals(0.1)
+    goals.reset(rng(1), 50.0, -80.0)
+    assert np.abs(goals.position).max() <= base_goals.FARTHEST_M

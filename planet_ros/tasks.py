@@ -1,16 +1,15 @@
-"""What the robots are to achieve, where no sum of terms over fields says it.
+"""What is to be achieved where no sum of terms over fields says it: a pattern for one's own.
 
-Named in interface files by import path, and traced by the learner: torch's operators alone, though
-nothing here imports it.
+An interface names such a function by its import path, `planet_ros.tasks:reach`. Whoever learns
+imports it and traces it into the model's graph; whoever drives needs the bundle alone. See
+`planet_ros.models.Task` for what a function is given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from torch import Tensor
 
 _LINKS_M = 0.10, 0.11
 """Of the arm, from the shoulder to the elbow and on to the fingertip."""
