@@ -191,10 +191,9 @@ class GoalsReached:
         self._goals, self._tell = goals, tell
         self._writer = ActionWriter(interface.action, make)
         rates = [part.max_rate for part in self._writer.signature_parts]
-        self._max_change = interface.period_s * np.array(
-            [np.inf if rate is None else rate for rate in rates]
-        )
-        self._last: NDArray[np.float64] | None = None
+        self._max_rate = np.array([np.inf if rate is None else rate for rate in rates])
+        self._period_s = interface.period_s
+        self._last: tuple[NDArray[np.float64], int] | None = None
         self._stamped = _Stamped()
         self._goal: NDArray[np.float64] | None = None
         self._began_ns = self._seen_ns = 0
@@ -230,13 +229,7 @@ class GoalsReached:
     def take(self, topic: str, message: Any, received_ns: int) -> None:
         """As `Judge.take`."""
         if topic == "cmd_vel":
-            _, command, _ = self._writer.read(topic, message)
-            if self._last is not None and not self.done:
-                # The message holds more digits than the limit: what is lost is no acceleration.
-                self._too_fast += bool(
-                    (np.abs(command - self._last) > self._max_change + 1e-6).any()
-                )
-            self._last = command
+            self._look_at_command(*self._writer.read(topic, message)[1:])
             return
         position = message.pose.position if topic == "goal_pose" else message.pose.pose.position
         pair = self._stamped.add(message, topic == "goal_pose", [position.x, position.y])
@@ -272,6 +265,19 @@ class GoalsReached:
             self._goal, self._began_ns, self._distances = goal, stamp_ns, []
         seconds = (stamp_ns - self._began_ns) / 1e9
         self._distances.append((seconds, float(np.linalg.norm(goal - place))))
+
+    def _look_at_command(self, command: NDArray[np.float64], stamp_ns: int | None) -> None:
+        """See whether it changed faster than is allowed since the one before."""
+        if stamp_ns is None:
+            raise UserError("cmd_vel: found no stamp, expected that of the state it answers")
+        if self._last is not None and not self.done:
+            before, before_ns = self._last
+            periods = max(1.0, (stamp_ns - before_ns) / 1e9 / self._period_s)  # some may be missed
+            change = np.abs(command - before)
+            if (change > periods * self._period_s * self._max_rate + 1e-6).any():
+                self._too_fast += 1
+                self._tell(f"the command changed by {change.tolist()} within {periods:g} periods")
+        self._last = command, stamp_ns
 
     def _close(self) -> None:
         far = [seconds for seconds, distance in self._distances if distance >= WITHIN_M]
