@@ -16,6 +16,7 @@ from planet_ros.interface.document import Interface, Qos
 from planet_ros.interface.namespaces import in_namespace
 from planet_ros.interface.timeline import Timeline
 from planet_ros.messages.fields import shortened
+from planet_ros.models import Task
 from planet_ros.ros.exploring import Exploring
 from planet_ros.ros.listening import Listener
 from planet_ros.ros.step_source import Take
@@ -23,6 +24,7 @@ from planet_ros.ros.subscriptions import Source
 from planet_ros.ros.topics import LOCK_STEP_QOS, QOS, check_name
 from planet_ros.ros.types import make
 from planet_ros.training.session import Session
+from planet_ros.training.tasks import end_of
 
 MOST_REASONS = 10
 """Reasons for cuts that one line names."""
@@ -40,6 +42,7 @@ class LearnedRobot:
         node: Node,
         listener: Listener,
         interface: Interface,
+        task: Task | None,
         *,
         namespace: str,
         stream: int,
@@ -51,6 +54,7 @@ class LearnedRobot:
             node: Whose subscriptions and publishers they are.
             listener: Of the same node.
             interface: What the robot is.
+            task: What it is to achieve, where that is known.
             namespace: Of its topics; empty: the node's own.
             stream: Its number, which its steps bear.
             lock_step: Whether it waits for a command after each step.
@@ -65,7 +69,7 @@ class LearnedRobot:
         self._stream = stream
         self._lock_step = lock_step
         self._interface = in_namespace(interface, namespace)
-        self.timeline = Timeline(self._interface, make, together=lock_step)
+        self.timeline = Timeline(self._interface, make, together=lock_step, ended=end_of(task))
         for topic in self.timeline.topics:
             try:
                 check_name(topic)

@@ -13,6 +13,7 @@ from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.interface.document import Interface
 from planet_ros.interface.files import load_interface
+from planet_ros.interface.signature import signature_of
 from planet_ros.models import Task
 from planet_ros.ros.learned_robot import LearnedRobot
 from planet_ros.ros.listening import Listener
@@ -46,8 +47,8 @@ class RobotSteps:
         self._period_s = document.period_s
         if document.reward.kind == "step":
             raise UserError(
-                f"{settings.interface}: reward: found none, expected kind quadratic or topic: the "
-                "robot's topics hold none by themselves"
+                f"{settings.interface}: reward: found none, expected kind quadratic, function "
+                "or topic: the robot's topics hold none by themselves"
             )
         if training.command_period_s > 0:
             raise UserError(
@@ -64,11 +65,14 @@ class RobotSteps:
         self._lock_step = training.lock_step
         self.catches_up = not training.lock_step
         try:
+            self.signature = signature_of(document, make)
+            self.task: Task | None = task_of(document, self.signature, make)
             self._robots = [
                 LearnedRobot(
                     node,
                     listener,
                     document,
+                    self.task,
                     namespace=namespace,
                     stream=stream,
                     lock_step=training.lock_step,
@@ -77,8 +81,6 @@ class RobotSteps:
             ]
         except UserError as error:
             raise UserError(f"{settings.interface}: {error}") from None
-        self.signature = self._robots[0].timeline.signature  # all have the same
-        self.task: Task | None = task_of(document, self.signature, make)
         if not (training.update_every_steps or document.end.after_steps):
             node.get_logger().warn(
                 "the model is fitted where an episode ends, and nothing says that one does after "

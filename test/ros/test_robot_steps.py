@@ -325,7 +325,11 @@ def test_damaged_messages_are_counted_and_end_nothing(ros: Ros, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("changes", "overrides", "reason"),
     [
-        ({"reward": {"kind": "step"}}, {}, "reward: found none, expected kind quadratic or topic"),
+        (
+            {"reward": {"kind": "step"}},
+            {},
+            "reward: found none, expected kind quadratic, function or topic",
+        ),
         ({}, {"training.command_period_s": 0.1}, "training.command_period_s: found 0.1 beside"),
         (
             {"reward": {"kind": "function", "function": "nowhere:b"}},
