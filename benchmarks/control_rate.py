@@ -5,7 +5,7 @@ own; this process only listens. The simulated time runs as fast as the rate asks
 command answers a new observation. The last line is one JSON object.
 
     python benchmarks/control_rate.py --model runs/demo/model
-    python benchmarks/control_rate.py --model runs/demo/model --rate 20 --seconds 60
+    python benchmarks/control_rate.py --model runs/demo/model --rate 100 --seconds 600
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ def measure(options: argparse.Namespace, logs: Path) -> dict[str, Any]:
         meter = Meter(supervisor)
         meter.listen(options.warm_up)
         before, cpu_before = meter.diagnostics(), cpu_seconds(controller)
+        memory_before, _ = memory(controller)
         meter.arrivals.clear()
         began = time.monotonic()
         meter.listen(options.seconds)
@@ -102,7 +103,8 @@ def measure(options: argparse.Namespace, logs: Path) -> dict[str, Any]:
             for name in ("commands", "missed_deadlines", "safe_commands", "failed_plans")
         },
         "cpu_percent": round(100 * cpu / elapsed, 1),
-        "memory_mb": memory_mb,
+        "memory_mb": round(memory_mb),
+        "memory_growth_mb": round(memory_mb - memory_before, 1),
         "torch_mapped": torch_mapped,
         "load": round(os.getloadavg()[0], 1),
     }
@@ -115,11 +117,11 @@ def cpu_seconds(process: NodeProcess) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def memory(process: NodeProcess) -> tuple[int, bool]:
+def memory(process: NodeProcess) -> tuple[float, bool]:
     """Resident memory in MB, and whether torch is mapped into the process."""
     status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     resident_kb = next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
-    return round(resident_kb / 1024), "torch" in Path(f"/proc/{process.pid}/maps").read_text()
+    return resident_kb / 1024, "torch" in Path(f"/proc/{process.pid}/maps").read_text()
 
 
 def main() -> int:
