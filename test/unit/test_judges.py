@@ -79,8 +79,8 @@ def test_a_goal_that_is_passed_is_not_reached() -> None:
 
 def test_commands_over_the_limit_are_counted() -> None:
     judge = GoalsReached(load_interface("base"), make, goals=1, tell=lambda _: None)
-    sent = [(0.0, 0.0), (0.05, -0.15), (0.0, 0.0), (0.0, 0.16), (0.1, 0.16), (0.2, 0.0)]
-    for period, (speed, turn) in zip([1, 2, 3, 4, 5, 7], sent, strict=True):
+    sent = [(0.0, 0.0), (0.05, -0.15), (0.0, 0.0), (0.0, 0.16), (0.1, 0.16), (9.0, 9.0), (0.2, 0.0)]
+    for period, (speed, turn) in zip([1, 2, 3, 4, 5, 5, 7], sent, strict=True):
         command = make("geometry_msgs/msg/TwistStamped")
         command.header.stamp.nanosec = period * PERIOD_NS
         command.twist.linear.x, command.twist.angular.z = speed, turn
