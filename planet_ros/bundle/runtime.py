@@ -166,7 +166,7 @@ def load_bundle(path: Path | str, digest: str | None = None) -> Bundle:
             The text names the file and the field, what was found and what was expected.
     """
     path = Path(path)
-    content, manifest, graphs = _read(path, digest)
+    content, manifest, graphs = read_files(path, digest)
     name = _printable(path)
     for graph in ("observe", "imagine"):
         check_graph(graphs[graph], f"{name}/{manifest.graphs[graph].file}")
@@ -182,8 +182,13 @@ def load_bundle(path: Path | str, digest: str | None = None) -> Bundle:
 # ── files ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _read(path: Path, digest: str | None) -> tuple[bytes, Manifest, dict[str, bytes]]:
-    """The manifest, as it stands and parsed, and the graphs that belong to it."""
+def read_files(path: Path, digest: str | None) -> tuple[bytes, Manifest, dict[str, bytes]]:
+    """The manifest, as it stands and parsed, and the graphs that belong to it, by name.
+
+    Raises:
+        UserError: A file is missing, too large, or does not agree with the manifest, or that has
+            another SHA-256 than `digest`.
+    """
     name = _printable(path)
     try:
         found = None if path.is_dir() else "a file" if path.exists() else "nothing"
@@ -243,12 +248,21 @@ def _check_regular(status: os.stat_result, file: Path, limit: int) -> None:
         )
 
 
-def _read_graph(path: Path, graph: Graph) -> bytes:
-    if Path(graph.file).name != graph.file or "\0" in graph.file:
+def check_graph_name(file: str, where: str) -> None:
+    """See that a graph's file is one in the bundle's own folder.
+
+    Raises:
+        UserError: It is none.
+    """
+    if Path(file).name != file or file in ("", "..") or "\0" in file:
         raise UserError(
-            f"{_printable(path / MANIFEST_FILE)}: graphs: found file {graph.file[:200]!r}, "
-            "expected a name in the bundle's own folder"
+            f"{where}: graphs: found file {file[:200]!r}, expected a name in the bundle's own "
+            "folder"
         )
+
+
+def _read_graph(path: Path, graph: Graph) -> bytes:
+    check_graph_name(graph.file, _printable(path / MANIFEST_FILE))
     content = _read_file(path / graph.file, MAX_GRAPH_BYTES)
     if len(content) != graph.bytes:
         raise UserError(

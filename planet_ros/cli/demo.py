@@ -101,7 +101,7 @@ def run_robot_demo(options: argparse.Namespace) -> int:
             output / "model",
             judge,
             config=config,
-            seed=EVALUATION_SEED + options.seed,
+            seed=EVALUATION_SEED,
             logs=logs,
         )
     print(json.dumps({"robot": options.robot, **result, **_told(output / "model", began)}))

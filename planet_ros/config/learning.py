@@ -290,6 +290,11 @@ class TrainingSettings(CollectionSettings, ExplorationSettings):
         description="Trainer node: how long to wait for the controller to take over a new "
         "bundle before the simulation goes on without it.",
     )
+    publish_bundle: bool = Field(
+        False,
+        description="Trainer node: publish each bundle itself on the topic model_bundle, for a "
+        "controller on another machine (controller.accept_bundles), beside its path on model.",
+    )
     pause_service: str = Field(
         "gym_bridge/pause",
         max_length=255,

@@ -389,6 +389,29 @@ class ControllerSettings(Section):
         description="Add training.exploration_noise to planned commands: for learning in "
         "simulation, never for a robot that just has to work.",
     )
+    model_folders: list[str] = Field(
+        [],
+        max_length=64,
+        description="Bundles that are announced by their path are loaded from these folders, and "
+        "those within, alone; empty: from any folder on this machine.",
+    )
+    accept_bundles: bool = Field(
+        False,
+        description="Take whole bundles from the topic model_bundle, as of a learner on another "
+        "machine (training.publish_bundle), in place of paths from the topic model.",
+    )
+    bundle_folder: str = Field(
+        "",
+        max_length=4096,
+        description="Where accepted bundles are kept, of this controller alone; empty: in "
+        "planet_ros/bundles of ~/.ros (or $ROS_HOME), by the name of the node.",
+    )
+    max_bundle_mb: float = Field(
+        100.0, gt=0, le=2000, description="Size of an accepted bundle at most, in 10⁶ bytes."
+    )
+    max_bundles: int = Field(
+        5, ge=1, le=1000, description="Accepted bundles that are kept; then the oldest goes."
+    )
     safe_command: list[float] = Field(
         [],
         description="Command sent when nothing better is known, one value for each action; "

@@ -26,6 +26,7 @@ from planet_ros.messages.steps import MAX_PARTS
 from planet_ros.messages.vectors import VECTOR_TYPE
 
 TEXT_TYPE = "std_msgs/msg/String"
+BYTES_TYPE = "std_msgs/msg/UInt8MultiArray"
 
 _HEAD = 4  # bytes that say how the others are to be read
 _UTF_8 = 4  # bytes of a character at most
@@ -42,7 +43,7 @@ def check_bytes(type_name: str, data: bytes, numbers: int | None = None) -> None
     Args:
         type_name: Its type.
         data: As it came.
-        numbers: Of a vector, how many are expected; None: any.
+        numbers: Of a vector, how many are expected; None: any. Of bytes, how many at most.
 
     Raises:
         UserError: It is too long for its type, or one of its parts is.
@@ -52,7 +53,7 @@ def check_bytes(type_name: str, data: bytes, numbers: int | None = None) -> None
         raise UserError(
             f"found a message of {len(data)} bytes, expected a {type_name} of at most {limit}"
         )
-    if type_name == VECTOR_TYPE:
+    if type_name in (VECTOR_TYPE, BYTES_TYPE):
         parts = _number(data, _HEAD)
         if parts > MAX_PARTS:
             raise UserError(f"found a layout of {parts} parts, expected at most {MAX_PARTS}")
@@ -69,6 +70,8 @@ def _limit(type_name: str, numbers: int | None) -> int:
         return _UTF_8 * MAX_CHARACTERS + 16
     if type_name == VECTOR_TYPE:
         return 8 * (MAX_LENGTH if numbers is None else numbers) + MAX_PARTS * _LABEL_BYTES
+    if type_name == BYTES_TYPE:
+        return (OTHER_BYTES if numbers is None else numbers) + MAX_PARTS * _LABEL_BYTES
     if type_name == IMAGE_TYPE:
         return _PIXEL_BYTES * MAX_NUMBERS + 2 * _LABEL_BYTES
     if type_name == COMPRESSED_TYPE:

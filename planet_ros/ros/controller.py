@@ -33,7 +33,7 @@ from planet_ros.ros.plans import PlanPublisher
 from planet_ros.ros.robot import Robot
 from planet_ros.ros.standstill import Standstill
 from planet_ros.ros.subscriptions import crowd
-from planet_ros.ros.topics import LATCHED, MODEL_IN_USE_TOPIC, MODEL_TOPIC, TRAINER
+from planet_ros.ros.topics import LATCHED, MODEL_IN_USE_TOPIC, TRAINER
 
 CROWD_WARNING_S = 10.0
 
@@ -89,10 +89,10 @@ class Controller:
             clock=self._now_s,
             take=self._on_observation,
         )
-        self._watch = BundleWatch(node, take=self._use, drop=self._inputs.drop)
+        self._watch = BundleWatch(node, settings.controller, take=self._use, drop=self._inputs.drop)
         self._diagnostics = Diagnostics(node, self._situation, self._steady)
         if self._bundle is None:
-            node.get_logger().info(f"no model is set: waiting for one on '{MODEL_TOPIC}'")
+            node.get_logger().info(f"no model is set: waiting for one on '{self._watch.topic}'")
         if self._robot is not None:
             self._follow(self._robot)
         if self._bundle is not None:
@@ -312,6 +312,7 @@ class Controller:
             loop=self._loop,
             lock_step=self._lock_step,
             command=None if self._commands is None else self._commands.last,
+            source=self._watch.topic,
             refusal=self._watch.refusal,
             lacking=self._inputs.lacking(),
             dropped=self._inputs.dropped,

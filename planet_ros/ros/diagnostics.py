@@ -29,6 +29,7 @@ class Situation:
         loop: At work; None while the controller is not active.
         lock_step: Whether observations are answered, and not the clock.
         command: The one that was sent last; None before the first.
+        source: Topic that bundles come from.
         refusal: Why the newest announced bundle is not used; empty if it is.
         lacking: Parts of the observation that do not come; empty if all do.
         dropped: Messages that could not be read.
@@ -41,6 +42,7 @@ class Situation:
     loop: ControlLoop | None = None
     lock_step: bool = False
     command: Command | None = None
+    source: str = MODEL_TOPIC
     refusal: str = ""
     lacking: str = ""
     dropped: int = 0
@@ -53,7 +55,7 @@ class Situation:
         if self.loop is None:
             return DiagnosticStatus.OK, "inactive"
         if self.bundle is None:
-            return DiagnosticStatus.WARN, f"waiting for a model on '{MODEL_TOPIC}'"
+            return DiagnosticStatus.WARN, f"waiting for a model on '{self.source}'"
         if self.stopped_clock:
             return DiagnosticStatus.WARN, self.stopped_clock
         if self.refusal:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Callable
 
 from rclpy.duration import Duration
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.task import Future
-from std_msgs.msg import String
+from std_msgs.msg import String, UInt8MultiArray
 from std_srvs.srv import SetBool
 
+from planet_ros.bundle.archive import pack
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.interface.namespaces import under
 from planet_ros.messages.announcements import Announcement
 from planet_ros.messages.sizes import TEXT_TYPE
 from planet_ros.ros.listening import Listener
-from planet_ros.ros.topics import LATCHED, MODEL_IN_USE_TOPIC, MODEL_TOPIC
+from planet_ros.ros.topics import (
+    LATCHED,
+    MODEL_BUNDLE_TOPIC,
+    MODEL_IN_USE_TOPIC,
+    MODEL_TOPIC,
+)
 
 
 class RobotLink:
@@ -36,6 +44,7 @@ class RobotLink:
         namespace: str,
         *,
         pause_service: str,
+        publish_bundle: bool,
         heard: Callable[[], None],
     ) -> None:
         """Announce nothing yet.
@@ -45,6 +54,7 @@ class RobotLink:
             listener: Of the same node.
             namespace: Of the robot.
             pause_service: Lets a waiting simulation go on; empty: nobody waits.
+            publish_bundle: Whether to publish models themselves beside their paths.
             heard: Called when the controller says which model it uses.
         """
         self.namespace = namespace
@@ -53,6 +63,10 @@ class RobotLink:
         self._digest = self._digest_in_use = ""
         self._until_s = 0.0
         self._models = node.create_publisher(String, under(namespace, MODEL_TOPIC), LATCHED)
+        self._bundles: Publisher | None = None
+        if publish_bundle:
+            topic = under(namespace, MODEL_BUNDLE_TOPIC)
+            self._bundles = node.create_publisher(UInt8MultiArray, topic, LATCHED)
         in_use = under(namespace, MODEL_IN_USE_TOPIC)
         listener.listen(
             TEXT_TYPE,
@@ -73,9 +87,15 @@ class RobotLink:
             bundle: The model.
             wait_s: Seconds to wait for the controller; where one is awaited already, no longer than
                 for the model before.
+
+        Raises:
+            UserError: The model is to be published, and is not there any more.
         """
         announcement = Announcement(bundle.path.resolve(), bundle.digest)
         self._models.publish(String(data=announcement.to_text()))
+        if self._bundles is not None:
+            content = array("B", pack(bundle.path, bundle.digest))
+            self._bundles.publish(UInt8MultiArray(data=content))
         self._digest = bundle.digest
         if not self.awaits:
             self.awaits = True

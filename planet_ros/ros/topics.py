@@ -16,6 +16,7 @@ OBSERVATION_TOPIC = VECTOR_PART
 COMMAND_TOPIC = "commands"
 STEP_TOPIC = "step"
 MODEL_TOPIC = "model"
+MODEL_BUNDLE_TOPIC = "model_bundle"
 MODEL_IN_USE_TOPIC = "model_in_use"
 JOINT_TOPIC = "joint_states"
 PLAN_TOPIC = "~/plan"
@@ -29,6 +30,7 @@ _TAKEN_TOPICS = {
     COMMAND_TOPIC,
     STEP_TOPIC,
     MODEL_TOPIC,
+    MODEL_BUNDLE_TOPIC,
     MODEL_IN_USE_TOPIC,
     JOINT_TOPIC,
     # Where nodes have no namespace, these are the absolute ones of ROS.

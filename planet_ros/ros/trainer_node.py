@@ -88,6 +88,7 @@ class TrainerNode(Node):
                 listener,
                 namespace,
                 pause_service=settings.training.pause_service,
+                publish_bundle=settings.training.publish_bundle,
                 heard=self._go_on_if_due,
             )
             for namespace in settings.robots or [""]
