@@ -258,6 +258,8 @@ class Controller:
     def _on_tick(self) -> None:
         if self._loop is None:
             return
+        # Should the executor ever miss that a plan is ready, nothing waits for it for longer than this.
+        self._on_plan_ready()
         self._send(self._loop.tick())
         # With the other trigger a safe command says so.
         if self._lock_step and (lacking := self._inputs.lacking()):
