@@ -258,7 +258,7 @@ class Controller:
     def _on_tick(self) -> None:
         if self._loop is None:
             return
-        # Should the executor ever miss that a plan is ready, nothing waits for it for longer than this.
+        # Should the executor ever miss that a plan is ready, it is found no later than here.
         self._on_plan_ready()
         self._send(self._loop.tick())
         # With the other trigger a safe command says so.
