@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,15 @@ from planet_ros.config import (
     schema,
     type_name,
 )
-from planet_ros.data import Signature
+from planet_ros.data import Episode, EpisodeStore, Signature
+from planet_ros.data.signature import MAX_DELAY
 from planet_ros.errors import UserError
 
 if TYPE_CHECKING:  # what it needs is not on every robot
     from planet_ros.training.run import RunFolder
+
+MOST_DELAY_STEPS = 20_000
+"""The newest steps that a delay is estimated from."""
 
 
 def train(options: argparse.Namespace) -> int:
@@ -282,6 +286,49 @@ def interface(options: argparse.Namespace) -> int:
 
     print(summary(load_interface(options.document), make))
     return 0
+
+
+def delay(options: argparse.Namespace) -> int:
+    """``planet-ros delay``."""
+    from planet_ros.data.delay import estimate_delay
+
+    if not 1 <= options.most <= MAX_DELAY:
+        raise UserError(f"--max: found {options.most}, expected 1 to {MAX_DELAY}")
+    episodes, signature = _experience(options.experience)
+    estimate = estimate_delay(
+        episodes,
+        parts=None if signature is None else [part.name for part in signature.parts("vector")],
+        most=options.most,
+        compensated=0 if signature is None else signature.delay_periods,
+    )
+    if options.json:
+        print(json.dumps(estimate.to_dict()))
+        return 0
+    if estimate.lags:
+        print(f"{'periods':>7}  {'explained':>9}  {'certainty':>9}")
+    for lag in estimate.lags:
+        print(f"{lag.periods:7}  {lag.explained:9.1%}  {lag.certainty:9.1f}")
+    print(estimate.text)
+    return 0
+
+
+def _experience(path: Path) -> tuple[Sequence[Episode], Signature | None]:
+    """The newest episodes of a run or of a folder, and the run's signature, where there is one."""
+    run = path.parent if path.name == "episodes" else path
+    signature = None
+    if (run / "checkpoint").is_dir():
+        from planet_ros.training.checkpoint import read_checkpoint
+
+        signature = read_checkpoint(run / "checkpoint").state.signature
+    inner = path / "episodes"
+    folder = inner if inner.is_dir() else path
+    episodes = EpisodeStore(folder, capacity_steps=MOST_DELAY_STEPS).episodes
+    if not episodes:
+        raise UserError(
+            f"{path}: found no episodes that can be read, expected the folder of a run, or one of "
+            "episode-NUMBER.npz"
+        )
+    return episodes, signature
 
 
 def demo(options: argparse.Namespace) -> int:

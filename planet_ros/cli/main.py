@@ -230,6 +230,41 @@ the newest one it has seen least.""",
     )
     interface.add_argument("--markdown", action="store_true", help="print the reference page")
 
+    delay = _command(
+        subparsers,
+        "delay",
+        "estimate from experience how late commands act",
+        """
+  planet-ros delay runs/robot
+  planet-ros delay runs/robot --max 20
+  planet-ros delay runs/robot/episodes --json | tail -n 1
+
+Each row of the table is a delay in control periods: how much of what is left unexplained of the
+observation's next change, by the state and all other commands, the commands of that many periods
+earlier explain, on steps that were held out. The first that explains much is the delay, and the
+last line says what to set as delay_periods in the robot's interface. The estimate is beyond what
+the run's interface compensates already. It takes some hundred steps with commands that change
+from one to the next: random ones (training.random_steps) do best. Commands that act within the
+period in which they are sent have the delay 0.""",
+    )
+    delay.add_argument(
+        "experience", type=_path, metavar="RUN|EPISODES", help="folder of a run, or of episodes"
+    )
+    delay.add_argument(
+        "--max",
+        dest="most",
+        type=int,
+        default=10,
+        metavar="N",
+        help="look for delays of up to N periods beyond what is compensated (default: 10)",
+    )
+    delay.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON object on the last line: delay_periods, compensated, more, reason, "
+        "shown_by, steps, lags",
+    )
+
     demo = _command(
         subparsers,
         "demo",

@@ -94,7 +94,9 @@ class Returns:
         """
         self._episodes, self._steps, self._tell = episodes, steps, tell
         self._period_s = interface.period_s
-        self._timeline = Timeline(interface, make, together=True)
+        # Every period of a start counts, those in which nothing that was sent acts yet as well.
+        undelayed = interface.model_copy(update={"delay_periods": 0})
+        self._timeline = Timeline(undelayed, make, together=True)
         self._builder = EpisodeBuilder()
         self.returns: list[float] = []
 
