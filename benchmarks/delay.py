@@ -11,8 +11,8 @@ delay` finds in the run's episodes.
     python benchmarks/delay.py --output runs/delay --seeds 0 --delays 3 --episodes 20
 
 It goes on with what it finds in the output folder, prints a table, and one JSON object on the last
-line; the code is 1 where a delay that is compensated costs more than 10 %, or one that is not costs
-less.
+line; the code is 1 where a delay that is compensated costs more than 10 %, or the longest one that
+is not costs less.
 """
 
 from __future__ import annotations
@@ -46,12 +46,13 @@ def main() -> int:
     rows = [summary(results, delay, compensated) for delay, compensated in cases]
     reference = next((row["mean_return"] for row in rows if row["delay"] == 0), None)
     reached = True
-    print("| periods late | compensated | mean | of each seed | worst | loss | found by the command |")
+    print("| periods late | compensated | mean | of each seed | worst | loss | found |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for row in rows:
         if reference is not None:
             row["loss"] = round(row["mean_return"] / reference - 1, 4)
-            reached &= (row["loss"] <= ALLOWED_LOSS) == (row["compensated"] or not row["delay"])
+            if row["compensated"] or row["delay"] == max(options.delays):
+                reached &= (row["loss"] <= ALLOWED_LOSS) == row["compensated"]
         print(_line(row))
     print(json.dumps({"episodes": options.episodes, "reached": reached, "cases": rows}))
     return 0 if reached else 1

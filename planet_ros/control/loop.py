@@ -179,9 +179,11 @@ class ControlLoop:
         self._plan = None
         self._newest = None
         self._answered = None
-        self._taken.clear()
         if self._last_sent is not None and self._last_sent.shape != self.limits.low.shape:
             self._last_sent = self._safe_spell = None
+        # The new policy was there for none of it, and is told what still matters when it begins.
+        self._taken = [] if self._last_sent is None else [self._last_sent]
+        self._forget = True
 
     def _constant(self, signature: Signature) -> SafeCommand:
         return SafeCommand.at_once(signature.low, signature.high, self._settings.safe_command)
@@ -350,15 +352,27 @@ class ControlLoop:
         if self._forget:
             policy.reset(self._episode_seed(observation))
             self._forget = False
-            # What was sent still acts where commands are late, and limits what can be sent now.
-            remembered = self.limits is not None and np.isfinite(self.limits.max_change).any()
-            self._taken = self._taken[-1:] if remembered else []
+            self._taken = self._taken_before()
         for action in self._taken:
             policy.took(action)
         self._taken.clear()
         future = self._thread.submit(self._timed_plan, policy, observation)
         self._job = _Job(observation, bundle, self._tick, future)
         future.add_done_callback(lambda _: self._notify())
+
+    def _taken_before(self) -> list[Array]:
+        """What a policy that begins is told: what limits its first command, or acts before it."""
+        assert self.bundle is not None and self.limits is not None
+        limited = np.isfinite(self.limits.max_change).any()
+        newest = self._taken[-1:] if limited else []
+        delay = self.bundle.manifest.signature.delay_periods
+        if delay == 0:
+            return newest
+        if not newest and self._safe_command is not None:
+            safe = self._safe_command.at(np.inf, None, self._measured)
+            allowed = None if safe is None else self.limits.apply(safe)
+            newest = [] if allowed is None else [allowed]
+        return newest * (delay + 1)
 
     def _episode_seed(self, observation: Observation) -> int | None:
         """That of the episode that begins, as in training and evaluation; None if none does."""

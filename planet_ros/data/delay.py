@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planet_ros.data.episode import Episode
-from planet_ros.errors import UserError
 
 Array = NDArray[np.float64]
 
@@ -47,6 +46,8 @@ _BLOCK_ROWS = 10
 _RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 _STATE_FEATURES = 150
 _LAG_FEATURES = 6
+_REWEIGHTINGS = 3
+_TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class DelayEstimate:
     def text(self) -> str:
         """One sentence for a person."""
         if self.more is None:
-            return f"delay: the {self.rows} steps do not tell: {self.reason}"
+            return f"delay: the steps do not tell: {self.reason}"
         text = f"delay: compensated {self.compensated}, found {abs(self.more)} "
         text += f"{'too many' if self.more < 0 else 'more'}; "
         if self.more == 0:
@@ -139,11 +140,13 @@ def estimate_delay(
         seed: Of the random features.
 
     Raises:
-        UserError: `most` is less than 1, or no vector is observed.
+        ValueError: `most` is less than 1.
     """
     if most < 1:
-        raise UserError(f"most: found {most}, expected at least 1")
+        raise ValueError(f"most: found {most}, expected at least 1")
     names = _vectors(episodes, parts)
+    if episodes and not names:
+        return _unknown(compensated, "nothing but images is observed, expected numbers", 0)
     places = _places(episodes, most, compensated)
     while most > 1 and 2 * len(places) < sum(map(len, episodes)):
         most -= 1  # short episodes: what is long ago is not in them
@@ -158,7 +161,7 @@ def estimate_delay(
     if not commands.any():
         return _unknown(compensated, "the commands never change; send others", rows)
     if not changes.any():
-        return _unknown(compensated, "nothing that is observed ever changes its rate", rows)
+        return _unknown(compensated, "nothing that is observed ever changes", rows)
     chosen = _that_go_with(changes, commands)
     worth, errors = _worth(
         state[:, :, chosen].reshape(len(places), -1),
@@ -191,15 +194,16 @@ def _verdict(lags: NDArray[np.int64], worth: Array, certainty: Array) -> tuple[i
     sure = certainty >= LEAST_CERTAINTY
     if not sure.any():
         return None, (
-            "no command goes with any change; collect more steps, with commands that change from "
-            f"one to the next, or look further back than {lags[-1]} periods"
+            f"no command of the last {lags[-1]} periods goes with any change; collect more steps, "
+            "with commands that change from one to the next, or look further back (planet-ros "
+            "delay --max)"
         )
     variance = np.where(sure, np.expm1(np.minimum(worth, 700.0)), 0.0)
     first = int(np.argmax(variance >= LEAST_SHARE * variance.max()))
     if first == len(lags) - 1:
         return None, (
             f"the longest delay that was looked for, {lags[-1]} periods, explains the most; look "
-            "further back"
+            "further back (planet-ros delay --max), in episodes of more than twice as many steps"
         )
     return int(lags[first]), ""
 
@@ -212,13 +216,7 @@ def _vectors(episodes: Sequence[Episode], parts: Iterable[str] | None) -> list[s
     if not episodes:
         return []
     wanted = episodes[0].observation if parts is None else parts
-    names = [name for name in wanted if episodes[0].observation[name].ndim == 2]
-    if not names:
-        raise UserError(
-            f"found no vector in the observation ({', '.join(episodes[0].observation)}), expected "
-            "one: the delay is estimated from numbers, not from images"
-        )
-    return names
+    return [name for name in wanted if episodes[0].observation[name].ndim == 2]
 
 
 def _numbers(episodes: Sequence[Episode], names: Sequence[str]) -> list[str]:
@@ -242,8 +240,12 @@ def _tables(
     places: NDArray[np.int64],
     lags: NDArray[np.int64],
 ) -> tuple[Array, Array, Array]:
-    """States and their last changes (N, 2, O), the changes (N, O) that followed, and the commands
-    (N, L, A) of all lags; scaled."""
+    """What is predicted from what, scaled.
+
+    Returns:
+        (N, 2, O) states and the changes before them, (N, O) the changes after them, and (N, L, A)
+        the commands of all lags.
+    """
     seen, commands = [], []
     for number in np.unique(places[:, 0]):
         episode, steps = episodes[number], places[places[:, 0] == number, 1]
@@ -287,39 +289,57 @@ def _worth(
 
     Returns:
         (L, O) mean logarithm of the ratio of the squared errors on held-out rows, and its standard
-        error. Errors of a few rows, such as at a stop, do not decide as they would in a mean.
+        error. A few large errors do not decide, as they would in a mean of squares.
     """
     features, owner = _features(state, commands, rng)
-    rows, lags = len(changes), commands.shape[1]
+    lags = commands.shape[1]
+    weights = np.ones(len(changes))
+    for _ in range(_REWEIGHTINGS):
+        # Where the dynamics have a kink, such as a stop, a few large errors would bend the rest.
+        size = _errors(features, owner, changes, weights, 0)[0]
+        weights = 1 / (1 + (size / (4 * np.median(size, axis=0) + _TINY)).max(axis=1))
+    with_all, without = _errors(features, owner, changes, weights, lags)
+    floor = np.median(with_all, axis=0) + _TINY
+    gains = np.log((without + floor) / (with_all + floor))
+    blocks = len(changes) // _BLOCK_ROWS
+    means = gains[:, : blocks * _BLOCK_ROWS].reshape(lags, blocks, _BLOCK_ROWS, -1).mean(axis=2)
+    return means.mean(axis=1), means.std(axis=1, ddof=1) / np.sqrt(blocks) + _TINY
+
+
+def _errors(
+    features: Array, owner: NDArray[np.int64], changes: Array, weights: Array, lags: int
+) -> tuple[Array, Array]:
+    """Squared errors on held-out rows: with all features (N, O), and without each lag's (L, N, O).
+
+    Each number of the observation has the ridge that predicts it best.
+    """
+    rows = len(changes)
     # Folds of several stretches each, since what is done changes in the course of learning.
     fold = np.arange(rows) * 5 * _FOLDS // rows % _FOLDS
     held_out = [fold == number for number in range(_FOLDS)]
-    squares = [features[rows_].T @ features[rows_] for rows_ in held_out]
-    products = [features[rows_].T @ changes[rows_] for rows_ in held_out]
+    weighted = features * weights[:, None]
+    squares = [weighted[here].T @ features[here] for here in held_out]
+    products = [weighted[here].T @ changes[here] for here in held_out]
     best = np.full(changes.shape[1], np.inf)
-    with_all, without = np.zeros(changes.shape), np.zeros((lags, *changes.shape))
+    with_all, without = np.empty(changes.shape), np.empty((lags, *changes.shape))
     for ridge in _RIDGES:
-        full, left_out = np.empty(changes.shape), np.empty((lags, *changes.shape))
+        full, left_out = np.empty_like(with_all), np.empty_like(without)
         for number, here in enumerate(held_out):
             square = sum(squares) - squares[number] + ridge * rows * np.eye(len(owner))
             inverse = np.linalg.inv(square)
-            weights = inverse @ (sum(products) - products[number])
-            full[here] = (changes[here] - features[here] @ weights) ** 2
+            found = inverse @ (sum(products) - products[number])
+            full[here] = (changes[here] - features[here] @ found) ** 2
             for lag in range(lags):
-                # What the weights would be if these features had not been there.
+                # What would have been found if these features had not been there.
                 own = np.flatnonzero(owner == lag)
-                correction = np.linalg.solve(inverse[np.ix_(own, own)], weights[own])
-                others = weights - inverse[:, own] @ correction
+                correction = np.linalg.solve(inverse[np.ix_(own, own)], found[own])
+                others = found - inverse[:, own] @ correction
                 left_out[lag, here] = (changes[here] - features[here] @ others) ** 2
-        size = np.log(full + 1e-12).mean(axis=0)
+        size = np.log(full + _TINY).mean(axis=0)
         better = size < best
         best[better], with_all[:, better] = size[better], full[:, better]
         without[:, :, better] = left_out[:, :, better]
-    floor = np.median(with_all, axis=0) + 1e-12
-    gains = np.log((without + floor) / (with_all + floor))
-    blocks = rows // _BLOCK_ROWS
-    means = gains[:, : blocks * _BLOCK_ROWS].reshape(lags, blocks, _BLOCK_ROWS, -1).mean(axis=2)
-    return means.mean(axis=1), means.std(axis=1, ddof=1) / np.sqrt(blocks) + 1e-9
+    return with_all, without
 
 
 def _features(

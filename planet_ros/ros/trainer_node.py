@@ -155,11 +155,22 @@ class TrainerNode(Node):
         return fits
 
     def _fit(self) -> Bundle:
+        first = self._session.random
         bundle = self._session.fit(self._may_go_on)
+        if self._source.interface is not None and (first or self._session.finished):
+            self._tell_delay()
         if self._session.finished:
             bundle = self._session.finish(self._session.recent_evaluation()) or bundle
             self._draw()
         return bundle
+
+    def _tell_delay(self) -> None:
+        """Say how late the robot's commands act, and warn where its interface says otherwise."""
+        estimate = self._session.delay()
+        if estimate.wrong:
+            self.get_logger().warn(estimate.text)
+        else:
+            self.get_logger().info(estimate.text)
 
     def _may_go_on(self, done: int, total: int) -> None:
         if self._stopping:

@@ -20,6 +20,7 @@ from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import LearnerSettings
 from planet_ros.control.exploration import RandomPolicy
 from planet_ros.data import Episode, EpisodeBuilder, EpisodeStore, Signature, Step
+from planet_ros.data.delay import DelayEstimate, estimate_delay
 from planet_ros.environments import EnvironmentSpec
 from planet_ros.interface.document import Interface
 from planet_ros.models import Task
@@ -280,6 +281,18 @@ class Session:
         if not ongoing or len(self._streams) > 1:
             self._commit()
         return bundle
+
+    def delay(self) -> DelayEstimate:
+        """How late commands act, as far as all steps so far tell; it takes some tenths of a second.
+
+        The episode under way is looked at too, so no step may be added meanwhile.
+        """
+        under_way = self._builder.snapshot()
+        return estimate_delay(
+            [*self.learner.store.episodes, *([] if under_way is None else [under_way])],
+            parts=[part.name for part in self._signature.parts("vector")],
+            compensated=self._signature.delay_periods,
+        )
 
     def recent_evaluation(self, episodes: int = 5) -> Evaluation | None:
         """What the newest whole episodes with planned actions were worth; None without any."""

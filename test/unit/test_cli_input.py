@@ -16,7 +16,7 @@ from planet_ros.cli.main import build_parser, main
 from planet_ros.config import load_settings
 
 ALLOW = ["--allow-python", "tiny_environments"]
-COMMANDS = ["train", "evaluate", "export", "imagine", "info", "config", "demo"]
+COMMANDS = ["train", "evaluate", "export", "imagine", "info", "config", "delay", "demo"]
 POINT_MASS = ["--env-id", "PlanetRosTest/PointMass-v0"]
 MODULES = ["--set", 'env_modules=["tiny_environments"]']
 
@@ -217,7 +217,7 @@ class TestExamples:
         return [shlex.split(line, comments=True) for line in lines if line.startswith("  planet-")]
 
     @pytest.mark.parametrize(
-        "command", ["train", "evaluate", "export", "imagine", "info", "config", "demo"]
+        "command", ["train", "evaluate", "export", "imagine", "info", "config", "delay", "demo"]
     )
     def test_name_options_and_settings_that_exist(
         self,
