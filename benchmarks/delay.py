@@ -70,6 +70,7 @@ def of_a_run(delay: int, compensated: bool, seed: int, options: argparse.Namespa
     command = [sys.executable, "-m", "planet_ros.cli.main"]
     learn = ["demo", "--robot", ROBOT, "--config", str(config), "--output", str(folder)]
     learn += ["--seed", str(seed), "--episodes", str(options.episodes)]
+    learn += [] if options.steps is None else ["--steps", str(options.steps)]
     result = _last_line([*command, *learn], options.output / f"{name}.log")
     estimate = _last_line([*command, "delay", str(folder), "--json"])
     result = {"delay": delay, "compensated": compensated, "seed": seed, "estimate": estimate} | {
@@ -135,6 +136,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--delays", type=int, nargs="+", default=[0, 1, 3], help="control periods")
     parser.add_argument("--episodes", type=int, default=20, help="fresh starts (default: 20)")
+    parser.add_argument("--steps", type=int, help="of learning (default: the preset's)")
     return parser.parse_args()
 
 

@@ -56,6 +56,14 @@ def test_topics_cost_nothing(root: Path, tiny_bundle: str) -> None:
     assert result["returns_over_topics"] == result["returns_in_process"]
 
 
+def test_a_delay_is_compensated_and_found(root: Path, tmp_path: Path) -> None:
+    few = ("--delays", 2, "--seeds", 0, "--episodes", 1, "--steps", 200)
+    (late, untold) = result_of("delay", root, *few, "--output", tmp_path / "runs")["cases"]
+    assert (late["delay"], late["compensated"], late["found"]) == (2, True, [2])
+    assert (untold["delay"], untold["compensated"], untold["found"]) == (2, False, [2])
+    assert late["mean_return"] < 0 and len(late["mean_returns"]) == 1
+
+
 def test_damaged_messages_end_no_node_and_move_no_robot(root: Path, tiny_bundle: str) -> None:
     result = result_of("damage", root, *model(tiny_bundle), "--messages", 600)
     assert result["messages"] == 600

@@ -27,7 +27,7 @@ Values = NDArray[np.float64]
 Robot = Pendulum | Base | Arm
 
 ROBOTS: dict[str, Callable[[], Robot]] = {"pendulum": Pendulum, "base": Base, "arm": Arm}
-MAX_RATE = {"pendulum": math.inf, "base": np.array([1.0, 3.0]), "arm": 3.0}
+MAX_RATE: dict[str, float | Values] = {"pendulum": math.inf, "base": np.array([1.0, 3.0]), "arm": 3.0}
 EPISODE_STEPS = 50
 
 
