@@ -268,8 +268,7 @@ class Session:
             progress: Called with the updates done and in all; may raise to stop early.
         """
         began = time.monotonic()
-        snapshots = [stream.builder.snapshot() for stream in self._streams.values()]
-        ongoing = [episode for episode in snapshots if episode is not None]
+        ongoing = self._ongoing()
         result = self.learner.fit(ongoing, progress)
         self._learned_since_commit = True
         self._record_fit(result, time.monotonic() - began)
@@ -282,14 +281,18 @@ class Session:
             self._commit()
         return bundle
 
+    def _ongoing(self) -> list[Episode]:
+        """The episodes under way, as far as they are."""
+        snapshots = [stream.builder.snapshot() for stream in self._streams.values()]
+        return [episode for episode in snapshots if episode is not None]
+
     def delay(self) -> DelayEstimate:
         """How late commands act, as far as all steps so far tell; it takes some tenths of a second.
 
-        The episode under way is looked at too, so no step may be added meanwhile.
+        Episodes under way are looked at too, so no step may be added meanwhile.
         """
-        under_way = self._builder.snapshot()
         return estimate_delay(
-            [*self.learner.store.episodes, *([] if under_way is None else [under_way])],
+            [*self.learner.store.episodes, *self._ongoing()],
             parts=[part.name for part in self._signature.parts("vector")],
             compensated=self._signature.delay_periods,
         )

@@ -27,7 +27,7 @@ Values = NDArray[np.float64]
 Robot = Pendulum | Base | Arm
 
 ROBOTS: dict[str, Callable[[], Robot]] = {"pendulum": Pendulum, "base": Base, "arm": Arm}
-MAX_RATE: dict[str, float | Values] = {"pendulum": math.inf, "base": np.array([1.0, 3.0]), "arm": 3.0}
+MAX_RATE = {"pendulum": np.full(1, np.inf), "base": np.array([1.0, 3.0]), "arm": np.full(2, 3.0)}
 EPISODE_STEPS = 50
 
 
@@ -76,7 +76,7 @@ def experience(
     robot.delay_periods = 0
     simulation = RobotSimulation(robot, seed=seed, extra_delay_periods=delay)
     middle, half = (robot.high + robot.low) / 2, (robot.high - robot.low) / 2
-    most = np.full(len(middle), PERIOD_S * MAX_RATE[name])
+    most = PERIOD_S * MAX_RATE[name]
     episodes = []
     for _ in range(steps // EPISODE_STEPS):
         simulation.restart()
