@@ -4,8 +4,8 @@ The simulated pendulum, nothing but topics to trainer and controller, whose comm
 control periods late. `planet-ros demo --robot pendulum` learns and drives it in three processes
 over DDS: once with the delay in the interface (``delay_periods``, and a horizon that is longer by
 as much), once without a word of it. Returns are those of 200 periods from fresh starts, for each
-seed the same ones in every case, every period counted from the first on. Beside each stands what `planet-ros
-delay` finds in the run's episodes.
+seed the same ones in every case, every period counted from the first on. Beside each stands what
+`planet-ros delay` finds in the run's episodes.
 
     python benchmarks/delay.py --output runs/delay
     python benchmarks/delay.py --output runs/delay --seeds 0 --delays 3 --episodes 20
