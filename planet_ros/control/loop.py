@@ -20,7 +20,7 @@ it is done, `notify` is called from there, and the owner calls `finished` on its
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,12 +32,16 @@ from planet_ros.control.events import Command, MadePlan, Observation, Origin
 from planet_ros.control.latency import Latency
 from planet_ros.control.limits import Limits, SafeSpell
 from planet_ros.control.policy import PlanningPolicy, Policy, Successor
+from planet_ros.control.worker import Worker
 from planet_ros.data import Signature
 from planet_ros.data.signature import MAX_DELAY
 from planet_ros.interface.safe import SafeCommand
 from planet_ros.planning import Plan
 
 Array = NDArray[np.float32]
+
+CLOSE_LIMIT_S = 1.0
+"""For the plan under way when the loop is closed."""
 
 _MOST_TAKEN = MAX_DELAY + 1
 """Commands that a policy is told of at most when it acts again."""
@@ -119,7 +123,7 @@ class ControlLoop:
         self._measured = measured
         self._make_policy = make_policy
         self._lacking = lacking
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="planner")
+        self._worker = Worker("planner")
         self._policy: Policy | None = None
         self._next: tuple[Bundle, Limits, SafeCommand, Policy] | None = None
         self.bundle: Bundle | None = None
@@ -144,9 +148,13 @@ class ControlLoop:
         self._taken: list[Array] = [] if before is None else [before]
         self._answered: Command | None = None
 
-    def close(self) -> None:
-        """Wait for the plan under way and end the thread."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+    def close(self) -> bool:
+        """Wait for the plan under way, for a while; give whether it has ended.
+
+        One that does not end is left behind: it takes a processor, but nobody waits for it.
+        """
+        self._notify = lambda: None  # whom it would tell may be gone by then
+        return self._worker.close(CLOSE_LIMIT_S)
 
     # ── model ────────────────────────────────────────────────────────────────────────────────
 
@@ -356,7 +364,7 @@ class ControlLoop:
         for action in self._taken:
             policy.took(action)
         self._taken.clear()
-        future = self._thread.submit(self._timed_plan, policy, observation)
+        future = self._worker.submit(lambda: self._timed_plan(policy, observation))
         self._job = _Job(observation, bundle, self._tick, future)
         future.add_done_callback(lambda _: self._notify())
 

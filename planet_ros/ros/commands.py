@@ -17,7 +17,7 @@ from planet_ros.interface.document import Interface
 from planet_ros.interface.writing import ActionWriter
 from planet_ros.messages.fields import time_message
 from planet_ros.messages.vectors import VECTOR_TYPE
-from planet_ros.ros.subscriptions import subscribe
+from planet_ros.ros.subscriptions import subscribe, unheard
 from planet_ros.ros.topics import NEWEST_QOS
 from planet_ros.ros.types import make, message_class
 
@@ -75,6 +75,12 @@ class CommandPublisher:
     def topics(self) -> list[str]:
         """The topics, with the names that they really have."""
         return [str(publisher.topic_name) for publisher in self._publishers.values()]
+
+    @property
+    def unheard(self) -> str:
+        """Who listens to commands and never hears them, and why; empty if all do."""
+        types = self.writer.types
+        return unheard(self._node, ((one, types[topic]) for topic, one in self._publishers.items()))
 
     @property
     def before(self) -> NDArray[np.float32] | None:

@@ -21,7 +21,6 @@ from planet_ros.control.latency import Latency
 from planet_ros.control.loop import ControlLoop
 from planet_ros.control.policy import PlanningPolicy, Policy
 from planet_ros.data import Signature
-from planet_ros.interface.files import load_interface
 from planet_ros.interface.safe import SafeCommand
 from planet_ros.messages.announcements import Announcement
 from planet_ros.messages.fields import shortened
@@ -65,8 +64,7 @@ class Controller:
         self._unused = unused
         self._lock_step = settings.controller.trigger == "observation"
         # What can be refused is refused before there is anything to undo.
-        own = load_interface(settings.interface) if settings.interface else None
-        self._robot = None if own is None else Robot(own)
+        self._robot = Robot.read(settings.interface) if settings.interface else None
         self._bundle = load(Path(settings.model).expanduser()) if settings.model else None
         if self._bundle is not None:
             self._robot = self._robot or Robot.of(self._bundle)
@@ -142,7 +140,8 @@ class Controller:
         if loop is None:
             return
         self._settle(loop, reason)
-        loop.close()
+        if not loop.close():
+            self._node.get_logger().error("the plan under way does not end, and is left behind")
         if self._commands is not None:
             self._commands.flush()
 
@@ -297,6 +296,15 @@ class Controller:
             self._node.get_logger().warn(found, throttle_duration_sec=CROWD_WARNING_S)
         return found
 
+    def _unheard(self) -> str:
+        """Who would be commanded and never hears it."""
+        if self._loop is None or self._commands is None:
+            return ""
+        found = self._commands.unheard
+        if found:
+            self._node.get_logger().warn(found, throttle_duration_sec=CROWD_WARNING_S)
+        return found
+
     def _stopped_clock(self) -> str:
         """Why there are no ticks, where they are of a simulation's time."""
         if self._loop is None or self._standstill is None:
@@ -309,6 +317,7 @@ class Controller:
     def _situation(self) -> Situation:
         return Situation(
             crowd=self._crowd(),
+            unheard=self._unheard(),
             stopped_clock=self._stopped_clock(),
             bundle=self._bundle,
             loop=self._loop,

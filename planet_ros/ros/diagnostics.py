@@ -35,6 +35,7 @@ class Situation:
         dropped: Messages that could not be read.
         period: Time between two commands.
         crowd: Who else publishes where there should be one publisher; empty if nobody does.
+        unheard: Who listens to commands and never hears them; empty if all do.
         stopped_clock: That simulated time stands still; empty if it does not.
     """
 
@@ -48,6 +49,7 @@ class Situation:
     dropped: int = 0
     period: Latency = field(default_factory=Latency)
     crowd: str = ""
+    unheard: str = ""
     stopped_clock: str = ""
 
     def judgement(self) -> tuple[bytes, str]:
@@ -74,9 +76,10 @@ class Situation:
         return self._well("acting")
 
     def _well(self, message: str) -> tuple[bytes, str]:
-        """What to say where nothing is wrong, unless somebody else is on the topics."""
-        if self.crowd:
-            return DiagnosticStatus.WARN, f"{message}; {self.crowd}"
+        """What to say where nothing is wrong, unless it is with others on the topics."""
+        others = "; ".join(text for text in (self.crowd, self.unheard) if text)
+        if others:
+            return DiagnosticStatus.WARN, f"{message}; {others}"
         return DiagnosticStatus.OK, message
 
     def values(self) -> Mapping[str, object]:
@@ -86,6 +89,7 @@ class Situation:
             "model_hash": self.bundle.digest if self.bundle else "",
             "dropped_messages": self.dropped,
             "other_publishers": self.crowd,
+            "unheard_commands": self.unheard,
         }
         if self.loop is not None:
             values.update(vars(self.loop.counters))

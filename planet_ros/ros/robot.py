@@ -8,6 +8,7 @@ from planet_ros.data import Signature
 from planet_ros.errors import UserError
 from planet_ros.interface.defaults import interface_of
 from planet_ros.interface.document import Interface
+from planet_ros.interface.files import load_interface
 from planet_ros.interface.safe import SafeCommand
 from planet_ros.interface.signature import signature_of
 from planet_ros.interface.writing import ActionWriter
@@ -39,6 +40,19 @@ class Robot:
         self.safe: SafeCommand = ActionWriter(interface.action, make).safe
 
     @classmethod
+    def read(cls, name: str) -> Robot:
+        """The robot that a document says, by its path or the name of an installed one.
+
+        Raises:
+            UserError: It cannot be read, or a message type is not installed, or has no such field.
+        """
+        interface = load_interface(name)
+        try:
+            return cls(interface)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from None
+
+    @classmethod
     def of(cls, bundle: Bundle) -> Robot:
         """The robot that a bundle says it is for, where nothing else is known of it.
 
@@ -50,7 +64,12 @@ class Robot:
         interface = bundle.manifest.interface
         if interface is None:
             return cls(interface_of(signature), signature)
-        check_allowed(signature_of(interface, make), signature, shortened(str(bundle.path)))
+        where = shortened(str(bundle.path))
+        try:
+            says = signature_of(interface, make)
+        except UserError as error:
+            raise UserError(f"{where}: interface: {error}") from None
+        check_allowed(says, signature, where)
         return cls(interface, signature)
 
     def check(self, bundle: Bundle) -> None:

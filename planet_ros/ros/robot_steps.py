@@ -17,6 +17,7 @@ from planet_ros.interface.signature import signature_of
 from planet_ros.models import Task
 from planet_ros.ros.learned_robot import LearnedRobot
 from planet_ros.ros.listening import Listener
+from planet_ros.ros.standstill import Standstill
 from planet_ros.ros.step_source import Take
 from planet_ros.ros.types import make
 from planet_ros.training.session import Session
@@ -64,6 +65,10 @@ class RobotSteps:
             )
         self._lock_step = training.lock_step
         self.catches_up = not training.lock_step
+        self._standstill: Standstill | None = None
+        if node.get_parameter("use_sim_time").value and not training.lock_step:
+            clock = node.get_clock()
+            self._standstill = Standstill(lambda: clock.now().nanoseconds / 1e9, time.monotonic)
         try:
             self.signature = signature_of(document, make)
             self.task: Task | None = task_of(document, self.signature, make)
@@ -110,7 +115,10 @@ class RobotSteps:
         return self._robots[stream].idle_s
 
     def silence(self, stream: int, limit_s: float) -> str:
-        """Which topics of a robot are silent, and why."""
+        """Which topics of a robot are silent, and why; or that simulated time stands still."""
+        stopped = self._standstill.text() if self._standstill is not None else ""
+        if stopped and self.idle_s(stream) > limit_s:
+            return stopped
         return self._robots[stream].silence(limit_s)
 
     def close(self) -> None:

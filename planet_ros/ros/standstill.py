@@ -33,5 +33,5 @@ class Standstill:
             return ""
         return (
             f"simulated time stands still at {now:.3f} s for {stood_s:.0f} s: use_sim_time is set, "
-            "so that there is no command before '/clock' goes on"
+            "so that nothing is done before '/clock' goes on"
         )

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 
@@ -101,19 +102,64 @@ def decoded(type_name: str, data: bytes, numbers: int | None = None) -> Any:
 def publishers_text(node: Node, subscription: Subscription, type_name: str) -> str:
     """Who publishes on a subscription's topic: ``'/robot/observation' (1 publishers)``.
 
-    The topic has the name that it really has, after remapping; those that publish another type
-    there, which is never heard, are named.
+    The topic has the name that it really has, after remapping; those that are never heard are
+    named, because they publish another type there, or with another quality of service.
     """
     topic = subscription.topic_name
     text = f"'{topic}' ({subscription.get_publisher_count()} publishers"
-    for other in _other_types(node, topic, type_name):
+    infos = node.get_publishers_info_by_topic(topic)
+    for other in _other_types(infos, type_name):
         text += f", and one of another type, {other}, expected {type_name}"
+    reasons = {
+        _mismatch(info.qos_profile, subscription.qos_profile)
+        for info in infos
+        if info.topic_type == type_name
+    }
+    for reason in sorted(reasons - {""}):
+        text += f", and one with another quality of service, {reason}"
     return f"{text})"
 
 
-def _other_types(node: Node, topic: str, type_name: str) -> list[str]:
-    found = {str(info.topic_type) for info in node.get_publishers_info_by_topic(topic)}
+def unheard(node: Node, publishers: Iterable[tuple[Publisher, str]]) -> str:
+    """Which subscriptions to a node's own topics never hear it.
+
+    Args:
+        node: Whose publishers they are.
+        publishers: Each with the type of its messages.
+
+    Returns:
+        The topics, nodes and reasons, for a person; empty if all is well.
+    """
+    texts = []
+    for publisher, type_name in publishers:
+        for info in node.get_subscriptions_info_by_topic(publisher.topic_name):
+            reason = _mismatch(publisher.qos_profile, info.qos_profile)
+            if info.topic_type != type_name:
+                reason = f"found the type {shortened(info.topic_type)}, expected {type_name}"
+            if reason:
+                texts.append(f"{_full_name(info)} does not hear '{publisher.topic_name}': {reason}")
+    return "; ".join(texts[:_MOST_NAMED])
+
+
+_MOST_NAMED = 5
+
+
+def _mismatch(offered: QoSProfile, requested: QoSProfile) -> str:
+    """Why a publisher's messages never come to a subscription; empty if they do."""
+    compatibility, reason = qos_check_compatible(offered, requested)
+    if compatibility != QoSCompatibility.ERROR:
+        return ""
+    reasons = (one.removeprefix("ERROR: ") for one in str(reason).rstrip(";").split(";"))
+    return ", ".join(reasons).lower()
+
+
+def _other_types(infos: Iterable[Any], type_name: str) -> list[str]:
+    found = {str(info.topic_type) for info in infos}
     return [shortened(name) for name in sorted(found - {type_name})][:3]
+
+
+def _full_name(info: Any) -> str:
+    return shortened(f"{info.node_namespace.rstrip('/')}/{info.node_name}", 100)
 
 
 def crowd(node: Node, topics: Iterable[str], may_share: Iterable[str] = ()) -> str:
@@ -131,11 +177,11 @@ def crowd(node: Node, topics: Iterable[str], may_share: Iterable[str] = ()) -> s
     texts = []
     for topic in topics:
         names = [
-            f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+            _full_name(info)
             for info in node.get_publishers_info_by_topic(topic)
             if info.node_name not in passed_over
         ]
         if len(names) > 1:
-            named = ", ".join(shortened(name, 100) for name in sorted(names)[:5])
+            named = ", ".join(sorted(names)[:_MOST_NAMED])
             texts.append(f"{len(names)} publish on '{topic}', expected one: {named}")
     return "; ".join(texts)

@@ -10,27 +10,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from nodes import ENVIRONMENT, Ros
+from robot_bundles import HORIZON, robot_bundle
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
-from planet_ros.bundle.export import BundleExporter
 from planet_ros.bundle.manifest import MANIFEST_FILE, Manifest
 from planet_ros.bundle.predictor import Predictor
 from planet_ros.bundle.runtime import Bundle, load_bundle
-from planet_ros.config import PlannerSettings, WorldModelSettings
 from planet_ros.control.events import MadePlan
 from planet_ros.control.policy import PlanningPolicy
 from planet_ros.data import Signature
 from planet_ros.interface.ahead import PlanWriter
-from planet_ros.interface.files import load_interface
-from planet_ros.interface.signature import signature_of
 from planet_ros.messages.announcements import Announcement
 from planet_ros.messages.fields import header_stamp_ns
 from planet_ros.messages.vectors import read_label
-from planet_ros.models import Ensemble
 from planet_ros.ros.plans import SHORTEST_PERIOD_S, PlanPublisher
 from planet_ros.ros.robot import Robot
 from planet_ros.ros.topics import EVERY_STEP, LATCHED
@@ -38,28 +33,7 @@ from planet_ros.ros.types import make
 
 pytestmark = pytest.mark.ros
 
-HORIZON = 6
 PERIOD_NS = 50_000_000
-
-
-def bundle_for(robot: str, folder: Path) -> Bundle:
-    """A bundle that has learned nothing, for a simulated robot."""
-    interface = load_interface(robot)
-    signature: Signature = signature_of(interface, make)
-    torch.manual_seed(0)
-    settings = WorldModelSettings(members=2, hidden_sizes=[8], predict_continue=False)
-    model = Ensemble(signature, settings)
-    BundleExporter(model, HORIZON).export(
-        folder / "model",
-        {
-            "model_kind": "ensemble",
-            "horizon": HORIZON,
-            "signature": signature,
-            "planner": PlannerSettings(horizon=HORIZON, candidates=8, iterations=1),
-            "interface": interface,
-        },
-    )
-    return load_bundle(folder / "model")
 
 
 def columns(message: Float64MultiArray) -> list[str]:
@@ -73,7 +47,7 @@ def first_ns(message: Float64MultiArray) -> int:
 
 
 def test_an_arm_shows_trajectories_and_angles(ros: Ros, tmp_path: Path) -> None:
-    bundle = bundle_for("arm", tmp_path)
+    bundle = robot_bundle(tmp_path / "model", "arm")
     states = ros.collect(JointState, "joint_states", EVERY_STEP)
     plans = ros.collect(JointTrajectory, "controller/plan")
     expected = ros.collect(Float64MultiArray, "controller/predicted")
@@ -103,7 +77,7 @@ def test_an_arm_shows_trajectories_and_angles(ros: Ros, tmp_path: Path) -> None:
 
 
 def test_the_plan_of_a_robot_that_is_late_says_when_it_acts(ros: Ros, tmp_path: Path) -> None:
-    bundle = bundle_for("base", tmp_path)
+    bundle = robot_bundle(tmp_path / "model", "base")
     plans = ros.collect(Float64MultiArray, "controller/plan")
     expected = ros.collect(Float64MultiArray, "controller/predicted")
     ros.start("robot", {"robot.name": "base", "robot.mode": "real_time"})
@@ -168,7 +142,7 @@ def test_nothing_is_made_while_nobody_watches_and_not_too_often_while_somebody_d
 ) -> None:
     made = counted(monkeypatch, PlanWriter, "message")
     predicted = counted(monkeypatch, Predictor, "__call__")
-    bundle = bundle_for("pendulum", tmp_path)
+    bundle = robot_bundle(tmp_path / "model", "pendulum")
     plan = PlanningPolicy.of(bundle, 0).act(bundle.manifest.signature.zeros())
     plans = PlanPublisher(ros.observer, Robot.of(bundle))
     plans.use(bundle)

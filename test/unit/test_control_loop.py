@@ -1189,7 +1189,23 @@ def test_close_waits_for_the_plan_under_way(timer: Rig) -> None:
     timer.model.gate.set()
     closing.join(PATIENCE_S)
     assert done_when_closed == [1]
-    assert not [thread for thread in threading.enumerate() if thread in timer.loop._thread._threads]
+    assert "planner" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_plan_that_does_not_end_is_not_waited_for(
+    timer: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("planet_ros.control.loop.CLOSE_LIMIT_S", 0.05)
+    timer.hold()
+    timer.observe()
+    timer.tick()
+    assert timer.model.entered.wait(PATIENCE_S)
+    assert not timer.loop.close()
+    (left,) = (thread for thread in threading.enumerate() if thread.name == "planner")
+    assert left.daemon  # nor by the interpreter at its end
+    timer.model.gate.set()
+    left.join(PATIENCE_S)
+    assert timer.model.done == 1
 
 
 # ── observations of several parts ────────────────────────────────────────────────────────────
