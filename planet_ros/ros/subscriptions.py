@@ -8,7 +8,7 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 
@@ -145,12 +145,17 @@ _MOST_NAMED = 5
 
 
 def _mismatch(offered: QoSProfile, requested: QoSProfile) -> str:
-    """Why a publisher's messages never come to a subscription; empty if they do."""
-    compatibility, reason = qos_check_compatible(offered, requested)
-    if compatibility != QoSCompatibility.ERROR:
-        return ""
-    reasons = (one.removeprefix("ERROR: ") for one in str(reason).rstrip(";").split(";"))
-    return ", ".join(reasons).lower()
+    """Why a publisher's messages never come to a subscription; empty if they do.
+
+    Periods are not compared: what is said of other nodes writes "for ever" in several ways.
+    """
+    reliable, latched = ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL
+    reasons = []
+    if requested.reliability == reliable and offered.reliability == ReliabilityPolicy.BEST_EFFORT:
+        reasons.append("published best effort and subscribed to reliable")
+    if requested.durability == latched and offered.durability == DurabilityPolicy.VOLATILE:
+        reasons.append("published volatile and subscribed to transient local")
+    return ", ".join(reasons)
 
 
 def _other_types(infos: Iterable[Any], type_name: str) -> list[str]:

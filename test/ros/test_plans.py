@@ -18,10 +18,9 @@ from trajectory_msgs.msg import JointTrajectory
 
 from planet_ros.bundle.manifest import MANIFEST_FILE, Manifest
 from planet_ros.bundle.predictor import Predictor
-from planet_ros.bundle.runtime import Bundle, load_bundle
+from planet_ros.bundle.runtime import load_bundle
 from planet_ros.control.events import MadePlan
 from planet_ros.control.policy import PlanningPolicy
-from planet_ros.data import Signature
 from planet_ros.interface.ahead import PlanWriter
 from planet_ros.messages.announcements import Announcement
 from planet_ros.messages.fields import header_stamp_ns
