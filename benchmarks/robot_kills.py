@@ -5,8 +5,8 @@ interface and a trainer that explores it, all in processes of their own. One of 
 ended by a signal at a random moment and started again, over and over; this process only listens to
 the commands and to the robot's sensors. The last line is one JSON object.
 
-    python benchmarks/kills.py --model runs/base/model --robot base
-    python benchmarks/kills.py --model runs/pendulum/model --robot pendulum --kills 50
+    python benchmarks/robot_kills.py --model runs/base/model --robot base
+    python benchmarks/robot_kills.py --model runs/pendulum/model --robot pendulum --kills 50
 
 What is measured, and its limit:
 
