@@ -25,14 +25,13 @@ def commands(ros: Ros) -> list[Float64MultiArray]:
     return heard
 
 
-def in_use(ros: Ros) -> list[Announcement]:
+def announced(ros: Ros, topic: str) -> list[Announcement]:
     heard: list[Announcement] = []
-    ros.observer.create_subscription(
-        String,
-        "model_in_use",
-        lambda message: heard.append(Announcement.read(message.data)),
-        LATCHED,
-    )
+
+    def hear(message: String) -> None:
+        heard.append(Announcement.read(message.data))
+
+    ros.observer.create_subscription(String, topic, hear, LATCHED)
     return heard
 
 
@@ -43,7 +42,7 @@ def sent(path: Path, change: Any = bytes) -> UInt8MultiArray:
 def test_a_bundle_comes_without_a_file_and_a_damaged_one_changes_nothing(
     ros: Ros, tmp_path: Path
 ) -> None:
-    kept, used, heard = tmp_path / "kept", in_use(ros), commands(ros)
+    kept, used, heard = tmp_path / "kept", announced(ros, "model_in_use"), commands(ros)
     bundles = ros.observer.create_publisher(UInt8MultiArray, "model_bundle", LATCHED)
     first = write_bundle(tmp_path / "first", ALLOWED)
     bundles.publish(sent(first.path))
@@ -86,7 +85,7 @@ def test_a_bundle_comes_without_a_file_and_a_damaged_one_changes_nothing(
 
 
 def test_paths_outside_the_allowed_folders_are_refused_all_alike(ros: Ros, tmp_path: Path) -> None:
-    used = in_use(ros)
+    used = announced(ros, "model_in_use")
     models = ros.observer.create_publisher(String, "model", LATCHED)
     allowed = tmp_path / "allowed"
     inside = write_bundle(allowed / "model", ALLOWED)
@@ -114,13 +113,7 @@ def test_paths_outside_the_allowed_folders_are_refused_all_alike(ros: Ros, tmp_p
 def test_a_trainer_publishes_its_bundle_beside_the_path(ros: Ros, tmp_path: Path) -> None:
     bundles: list[UInt8MultiArray] = []
     ros.observer.create_subscription(UInt8MultiArray, "model_bundle", bundles.append, LATCHED)
-    models: list[Announcement] = []
-    ros.observer.create_subscription(
-        String,
-        "model",
-        lambda message: models.append(Announcement.read(message.data)),
-        LATCHED,
-    )
+    models = announced(ros, "model")
     run = tmp_path / "run"
     ros.start("gym_bridge", {"bridge.mode": "lock_step", "bridge.wait_for_learner": True})
     trainer = ros.start(
