@@ -92,9 +92,7 @@ def test_what_a_controller_may_be_told_while_it_runs(ros: Ros) -> None:
         assert result.successful, (name, result.reason)
 
 
-def test_a_model_that_is_set_later_has_to_be_in_an_allowed_folder(
-    ros: Ros, tmp_path: Path
-) -> None:
+def test_a_model_that_is_set_later_has_to_be_in_an_allowed_folder(ros: Ros, tmp_path: Path) -> None:
     mine = write_bundle(tmp_path / "mine" / "model", ALLOWED).path
     other = write_bundle(tmp_path / "other" / "model", ALLOWED).path
     controller = ros.start(
