@@ -28,7 +28,7 @@ unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH COLCON_CURRENT_P
 unexport RMW_IMPLEMENTATION ROS_DISTRO ROS_VERSION ROS_PYTHON_VERSION ROS_PACKAGE_PATH
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-.PHONY: help demo results test lint format docs clean
+.PHONY: help demo results test lint format docs policies clean
 
 help: ## Print this list
 	@echo "usage: make TARGET [PYTHON=python3.X]"
@@ -66,6 +66,15 @@ docs: $(STAMP) ## Write docs/configuration.md and docs/interface.md anew from th
 	@mv docs/configuration.md.new docs/configuration.md
 	@$(BIN)/planet-ros interface --markdown > docs/interface.md.new
 	@mv docs/interface.md.new docs/interface.md
+
+policies: $(STAMP) ## Write config/sros2/ anew from the running nodes
+	@mkdir -p config/sros2
+	@$(BIN)/planet-ros policy > config/sros2/simulation.xml.new
+	@mv config/sros2/simulation.xml.new config/sros2/simulation.xml
+	@for robot in pendulum base arm; do \
+	  $(BIN)/planet-ros policy --robot $$robot > config/sros2/robot_$$robot.xml.new; \
+	  mv config/sros2/robot_$$robot.xml.new config/sros2/robot_$$robot.xml; \
+	done
 
 clean: ## Remove builds and caches; .venv and runs/ stay
 	@rm -rf build install log dist *.egg-info

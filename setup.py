@@ -104,6 +104,7 @@ setup(
         (f"share/{NAME}/config", sorted(glob("config/*.yaml"))),
         (f"share/{NAME}/config/interfaces", sorted(glob("config/interfaces/*.yaml"))),
         (f"share/{NAME}/config/foxglove", sorted(glob("config/foxglove/*.json"))),
+        (f"share/{NAME}/config/sros2", sorted(glob("config/sros2/*.xml"))),
     ],
     zip_safe=False,
     python_requires=">=3.10",

@@ -331,6 +331,17 @@ def _experience(path: Path) -> tuple[Sequence[Episode], Signature | None]:
     return episodes, signature
 
 
+def policy(options: argparse.Namespace) -> int:
+    """``planet-ros policy``."""
+    from planet_ros.cli.policy import policy_text
+
+    values = _overrides(options)
+    if options.interface is not None:
+        values["interface"] = options.interface
+    print(policy_text(options.config, values, options.robot), end="")
+    return 0
+
+
 def demo(options: argparse.Namespace) -> int:
     """``planet-ros demo``."""
     from planet_ros.cli.demo import run_demo

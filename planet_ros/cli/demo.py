@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +28,7 @@ from planet_ros.report.gif import save_episode_gif
 from planet_ros.ros.types import make
 from planet_ros.supervision.evaluation import acting, evaluate_over_topics
 from planet_ros.supervision.judges import GoalsReached, Judge, Returns, TargetFollowed
-from planet_ros.supervision.processes import NodeProcess, own_domain
+from planet_ros.supervision.processes import NodeProcess, own_domain, variables
 from planet_ros.supervision.robots import PAUSE_SERVICE, evaluate_robot
 from planet_ros.supervision.supervisor import Supervisor
 
@@ -57,7 +54,7 @@ def run_demo(options: argparse.Namespace) -> int:
     began = time.monotonic()
     bundle_path, gif = output / "model", output / "episode.gif"
 
-    with own_domain() as domain, _variables(domain), Supervisor() as supervisor:
+    with own_domain() as domain, variables(domain), Supervisor() as supervisor:
         _say(f"learning {settings.env_id} with three processes over ROS topics; logs: {logs}")
         _learn(supervisor, config, options, logs)
         episodes = options.episodes or EPISODES
@@ -92,7 +89,7 @@ def run_robot_demo(options: argparse.Namespace) -> int:
     judge = _judge(options.robot, load_interface(load_settings(config).interface), options.episodes)
     output, logs = options.output, _fresh_logs(options.output)
     began = time.monotonic()
-    with own_domain() as domain, _variables(domain), Supervisor() as supervisor:
+    with own_domain() as domain, variables(domain), Supervisor() as supervisor:
         _say(f"learning the robot {options.robot} from its own topics; logs: {logs}")
         _learn(supervisor, config, options, logs, simulator="robot")
         _say(f"evaluating {output / 'model'} on fresh starts, over its topics")
@@ -172,18 +169,6 @@ def _learn(
         code = supervisor.spin_until(trainer.poll, while_alive=check_alive)
     if code != 0:
         raise UserError(f"the trainer ended with code {code}; see above and {logs}")
-
-
-@contextmanager
-def _variables(wanted: Mapping[str, str]) -> Iterator[None]:
-    """Set those of the environment's variables that nobody has set, for a while."""
-    unset = {name: value for name, value in wanted.items() if name not in os.environ}
-    os.environ.update(unset)
-    try:
-        yield
-    finally:
-        for name in unset:
-            del os.environ[name]
 
 
 def _fresh_logs(output: Path) -> Path:

@@ -13,6 +13,9 @@ from typing import Any
 from planet_ros import __version__
 from planet_ros.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, UserError
 
+ROBOTS = ["pendulum", "base", "arm"]
+"""Those that are simulated."""
+
 EXIT_BROKEN_PIPE = 141
 """As a shell has it for a program that writes to one that has ended."""
 
@@ -265,6 +268,30 @@ period in which they are sent have the delay 0.""",
         "shown_by, steps, lags",
     )
 
+    policy = _command(
+        subparsers,
+        "policy",
+        "print the SROS2 policy of the nodes that some settings start",
+        """
+  planet-ros policy > policy.xml
+  planet-ros policy --robot base > policy.xml
+  planet-ros policy --interface my_robot.yaml --set training.collect=listen > policy.xml
+
+The nodes are started in a domain of their own where nothing moves, and what each of them
+publishes, subscribes to, offers and calls is what it will be allowed (docs/security.md). With
+--interface these are the trainer and the controller of that robot; its drivers are somebody else's.
+With --set 'robots=["robot1", "robot2"]' each of these has a controller in its namespace.""",
+    )
+    _settings_options(policy)
+    policy.add_argument(
+        "--interface", help="document of a robot of one's own (the setting interface)"
+    )
+    policy.add_argument(
+        "--robot",
+        choices=ROBOTS,
+        help="a simulated robot, with its preset robot_NAME.yaml",
+    )
+
     demo = _command(
         subparsers,
         "demo",
@@ -281,7 +308,7 @@ JSON object.""",
     )
     demo.add_argument(
         "--robot",
-        choices=["pendulum", "base", "arm"],
+        choices=ROBOTS,
         help="a simulated robot in place of an environment, with its preset robot_NAME.yaml",
     )
     demo.add_argument("--output", type=_path, default=Path("runs/demo"), help="folder of the run")

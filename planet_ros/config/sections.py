@@ -392,8 +392,9 @@ class ControllerSettings(Section):
     model_folders: list[str] = Field(
         [],
         max_length=64,
-        description="Bundles that are announced by their path are loaded from these folders, and "
-        "those within, alone; empty: from any folder on this machine.",
+        description="Bundles that are named by their path, on the topic model or by the parameter "
+        "model, are loaded from these folders, and those within, alone; empty: from any folder on "
+        "this machine.",
     )
     accept_bundles: bool = Field(
         False,

@@ -137,15 +137,23 @@ def load_announced(announced: Announcement, folders: Sequence[str]) -> Bundle:
         UserError: It is outside of them, of which nothing else is said: not even whether there is
             anything; or it cannot be loaded.
     """
-    path = announced.path
-    if folders:
-        real = _resolved(path)
-        if not any(real.is_relative_to(_resolved(Path(folder).expanduser())) for folder in folders):
-            raise UserError(
-                f"{shortened(str(path))}: outside the folders that controller.model_folders allows"
-            )
-        path = real
-    return load(path, announced.digest)
+    return load(allowed(announced.path, folders), announced.digest)
+
+
+def allowed(path: Path, folders: Sequence[str]) -> Path:
+    """A path where it really leads, if it is within one of some folders; as it is, if none is said.
+
+    Raises:
+        UserError: It is outside of them, of which nothing else is said.
+    """
+    if not folders:
+        return path
+    real = _resolved(path)
+    if not any(real.is_relative_to(_resolved(Path(folder).expanduser())) for folder in folders):
+        raise UserError(
+            f"{shortened(str(path))}: outside the folders that controller.model_folders allows"
+        )
+    return real
 
 
 def _resolved(path: Path) -> Path:

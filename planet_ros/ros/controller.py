@@ -24,7 +24,7 @@ from planet_ros.data import Signature
 from planet_ros.interface.safe import SafeCommand
 from planet_ros.messages.announcements import Announcement
 from planet_ros.messages.fields import shortened
-from planet_ros.ros.bundles import BundleWatch, load, other_planner
+from planet_ros.ros.bundles import BundleWatch, allowed, load, other_planner
 from planet_ros.ros.commands import CommandPublisher
 from planet_ros.ros.diagnostics import Diagnostics, Situation
 from planet_ros.ros.inputs import WARNING_PERIOD_S, Inputs
@@ -65,7 +65,10 @@ class Controller:
         self._lock_step = settings.controller.trigger == "observation"
         # What can be refused is refused before there is anything to undo.
         self._robot = Robot.read(settings.interface) if settings.interface else None
-        self._bundle = load(Path(settings.model).expanduser()) if settings.model else None
+        self._bundle: Bundle | None = None
+        if settings.model:  # which somebody may have set since the start
+            path = Path(settings.model).expanduser()
+            self._bundle = load(allowed(path, settings.controller.model_folders))
         if self._bundle is not None:
             self._robot = self._robot or Robot.of(self._bundle)
             self._check(self._bundle, self._robot)

@@ -20,6 +20,23 @@ from planet_ros.ros.run import run_node
 
 SWITCH_INTERVAL_S = 0.0002
 
+CHANGEABLE = (
+    "seed",
+    "model",
+    "training.exploration_noise",
+    "controller.trigger",
+    "controller.rate_hz",
+    "controller.stale_timeout_s",
+    "controller.max_missed",
+    "controller.explore",
+    "controller.safe_command",
+)
+"""Parameters that may change while the node runs.
+
+What the robot allows is not among them (its interface, where models may come from, how much room
+they may take): it is for the person who starts the node to say, not for whoever can set parameters.
+"""
+
 
 class ControllerNode(RobustLifecycleNode):
     """Plans in a bundle's world model and publishes commands while it is active."""
@@ -28,7 +45,9 @@ class ControllerNode(RobustLifecycleNode):
         """Declare parameters; all else waits for the transition configure."""
         super().__init__("controller")
         self.exit_code: int | None = None
-        self._settings = NodeSettings(self, ControllerNodeSettings, effect="at the next configure")
+        self._settings = NodeSettings(
+            self, ControllerNodeSettings, changeable=CHANGEABLE, effect="at the next configure"
+        )
         self._controller: Controller | None = None
 
     @logged

@@ -8,7 +8,8 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -57,7 +58,8 @@ def run_node(make: Callable[[], Runnable], arguments: list[str] | None = None) -
         start_rclpy(arguments)
         executor = SingleThreadedExecutor()
         stop.wake = executor.wake
-        node = make()
+        with _refusals(_NO_NODE):
+            node = make()
         executor.add_node(cast(Node, node))
         while not stop.requested and node.exit_code is None:
             executor.spin_once(timeout_sec=1.0)
@@ -92,15 +94,8 @@ def start_rclpy(arguments: list[str] | None) -> None:
     """
     check_parameter_files(sys.argv if arguments is None else arguments)
     give_memory_back()
-    try:
+    with _refusals():
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    except Exception as error:  # rclpy has no public name for what rcl raises
-        if type(error).__name__ not in _REFUSALS:
-            raise
-        # rcl names the places in its own sources too.
-        reason = re.sub(r", at \S+\.c(pp)?:\d+", "", str(error))
-        reason = reason.removeprefix("failed to initialize rcl: ")
-        raise UserError(f"cannot start: {reason}") from None
 
 
 def check_parameter_files(arguments: Sequence[str]) -> None:
@@ -118,6 +113,27 @@ def check_parameter_files(arguments: Sequence[str]) -> None:
 
 
 _REFUSALS = ("RCLError", "RCLInvalidROSArgsError", "UnknownROSArgsError")
+
+_NO_NODE = "error creating node: "
+"""How rcl begins where the middleware will not have a node, as for want of keys."""
+
+
+@contextmanager
+def _refusals(beginning: str = "") -> Iterator[None]:
+    """Say why ROS refuses what it was given; all but what begins like this is passed on.
+
+    Raises:
+        UserError: It does.
+    """
+    try:
+        yield
+    except Exception as error:  # rclpy has no public name for what rcl raises
+        if type(error).__name__ not in _REFUSALS or not str(error).startswith(beginning):
+            raise
+        # rcl names the places in its own sources too.
+        reason = re.sub(r", at \S+\.c(pp)?:\d+", "", str(error))
+        reason = reason.removeprefix("failed to initialize rcl: ").removeprefix(_NO_NODE)
+        raise UserError(f"cannot start: {reason}") from None
 
 
 class _Stop:

@@ -197,6 +197,18 @@ def own_domain(number: int | None = None) -> Iterator[dict[str, str]]:
             os.close(claim)
 
 
+@contextmanager
+def variables(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Set those of the environment's variables that nobody has set, for a while."""
+    unset = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(unset)
+    try:
+        yield
+    finally:
+        for name in unset:
+            del os.environ[name]
+
+
 def _claimed_domain() -> tuple[int, int]:
     """A domain, and the descriptor that holds it; the system lets go of it with the process."""
     for _ in DOMAINS:

@@ -80,3 +80,15 @@ def test_a_process_that_ends_already_is_not_ended_by_another_signal(ros: Ros, nu
         node.send(number)
         time.sleep(0.002)
     assert node.poll() == 0, node.output
+
+
+def test_a_node_without_its_keys_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fast DDS from wheels would not know what to do with them, which is a reason too."""
+    (tmp_path / "enclaves" / "controller").mkdir(parents=True)
+    monkeypatch.setenv("ROS_SECURITY_KEYSTORE", str(tmp_path))
+    monkeypatch.setenv("ROS_SECURITY_ENABLE", "true")
+    monkeypatch.setenv("ROS_SECURITY_STRATEGY", "Enforce")
+    refused(started("controller", "--enclave", "/controller"), "cannot start: ")
+    refused(started("controller", "--enclave", "/other"), "enclaves/other' does not exist")

@@ -22,7 +22,7 @@ from planet_ros.data import EpisodeStore
 from planet_ros.report import curves
 
 ALLOW = ["--allow-python", "tiny_environments"]
-COMMANDS = ["train", "evaluate", "export", "imagine", "info", "config", "delay", "demo"]
+COMMANDS = ["train", "evaluate", "export", "imagine", "info", "config", "delay", "policy", "demo"]
 POINT_MASS = ["--env-id", "PlanetRosTest/PointMass-v0"]
 MODULES = ["--set", 'env_modules=["tiny_environments"]']
 

@@ -143,6 +143,7 @@ def test_launch_and_config_files_are_installed(arguments: dict[str, Any]) -> Non
         ("config", "*.yaml"),
         ("config/interfaces", "*.yaml"),
         ("config/foxglove", "*.json"),
+        ("config/sros2", "*.xml"),
     ):
         assert list((ROOT / folder).glob(pattern))
         for path in (ROOT / folder).glob(pattern):
