@@ -29,9 +29,9 @@ class Rig:
             "kind": "quadratic",
             "observation": [{"field": "velocity[shoulder, elbow]", "weight": 1}],
         }
-        self.interface = Interface.model_validate(
-            {**interface.model_dump(), "goal": None, "reward": reward}
-        )
+        document = {**interface.model_dump(), "goal": None, "reward": reward}
+        document["action"][0]["fields"][0]["max_rate"] = 3.0
+        self.interface = Interface.model_validate(document)
         self.timeline = Timeline(self.interface, make)
         self.sent: list[Any] = []
         self.session = SimpleNamespace(
@@ -48,7 +48,7 @@ class Rig:
     def see(self, now: int, *positions: float) -> None:
         message = make("sensor_msgs/msg/JointState")
         message.name, message.position = ["elbow", "shoulder"], list(positions)[::-1]
-        message.velocity = [0.0, 0.0]
+        message.velocity = message.effort = [0.0, 0.0]
         self.timeline.take("joint_states", message, now * PERIOD)
 
     def tick(self, now: int) -> None:
