@@ -139,6 +139,13 @@ class Watch:
         later = [at_s for at_s, _ in self.movements if not moving or at_s > moving[-1]]
         return later[0] if later else None
 
+    def text(self) -> str:
+        """The newest commands and movements, to find out why something came late."""
+        last_s = self.commands[-1][0]
+        commands = [(round(at_s - last_s, 3), one.tolist()) for at_s, one in self.commands[-30:]]
+        movements = [(round(at_s - last_s, 3), moves) for at_s, moves in self.movements[-30:]]
+        return f"commands {commands}; messages of the robot, and whether it moves {movements}"
+
     def _on_command(self, topic: str, message: Any) -> None:
         indices, values, _ = self._writer.read(topic, message)
         self._newest[indices] = values
@@ -229,11 +236,13 @@ class Row:
     late: int = 0
     limit_s: float = 0.0
 
-    def add(self, seconds: float | None, limit_s: float) -> None:
-        """Count another one."""
+    def add(self, seconds: float | None, limit_s: float) -> bool:
+        """Count another one; give whether it came late."""
         self.seconds.append(seconds)
         self.limit_s = max(self.limit_s, limit_s)
-        self.late += seconds is None or seconds > limit_s + ON_ITS_WAY_S
+        late = seconds is None or seconds > limit_s + ON_ITS_WAY_S
+        self.late += late
+        return late
 
     def values(self) -> dict[str, Any]:
         """For the table."""
@@ -275,8 +284,10 @@ def measure(options: argparse.Namespace, bundle: Bundle, logs: Path) -> dict[str
                     finally:
                         process.end(signal.SIGKILL)
                     row = rows.setdefault(f"{victim} {signal.Signals(number).name}", Row())
-                    row.add(seconds, limit_s)
+                    late = row.add(seconds, limit_s)
                     say(f"{victim} {signal.Signals(number).name}: {seconds} s of {limit_s:.3f} s")
+                    if late:
+                        say(f"late: {watch.text()}")
                     for seen in (watch.commands, watch.states, watch.movements):
                         del seen[:]
     return {
