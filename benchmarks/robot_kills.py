@@ -57,7 +57,7 @@ TIMEOUT_S = RobotSettings().command_timeout_s
 ON_ITS_WAY_S = 0.02
 """For a message, and for who wakes up late on a machine that does other things: in every limit."""
 
-PATIENCE_S = 60.0
+PATIENCE_S, LATEST_S = 60.0, 5.0
 
 MOVEMENT = {
     "pendulum": ("joint_states", ["effort[hinge]"]),
@@ -97,6 +97,14 @@ class Watch:
         """Listen for so long."""
         until_s = time.monotonic() + seconds
         self._supervisor.spin_until(lambda: time.monotonic() > until_s or None)
+
+    def came(self, when: Callable[[], float | None], seconds: float) -> float | None:
+        """Listen for so long, and longer for what has not come yet; give when it came."""
+        self.spin(seconds)
+        try:
+            return self._supervisor.spin_until(when, LATEST_S)
+        except TimeoutError:
+            return None
 
     def until_driven(self, check_alive: Callable[[], None]) -> None:
         """Listen until somebody commands something else than what is safe, and the robot is there.
@@ -206,8 +214,7 @@ def running(nodes: Nodes, name: str, supervisor: Supervisor) -> Iterator[NodePro
 def robot_ends(watch: Watch, process: NodeProcess, number: int) -> tuple[float | None, float]:
     """Seconds from the robot's last message to the first safe command, and the limit."""
     process.send(number)
-    watch.spin(STALE_S + 0.3 + watch.braking_s())
-    safe_s = watch.first_safe_s()
+    safe_s = watch.came(watch.first_safe_s, STALE_S + 0.3 + watch.braking_s())
     limit_s = STALE_S + watch.period_s
     return (None if safe_s is None else safe_s - watch.states[-1]), limit_s
 
@@ -218,13 +225,11 @@ def driver_ends(watch: Watch, process: NodeProcess, number: int) -> tuple[float 
     process.send(number)
     if number == signal.SIGKILL:
         braking_s = watch.braking_s()
-        watch.spin(TIMEOUT_S + 0.5 + braking_s)
-        rest_s = watch.rest_s()
+        rest_s = watch.came(watch.rest_s, TIMEOUT_S + 0.5 + braking_s)
         # A command acts in the period after it came, and what that did is said at its end.
         limit_s = TIMEOUT_S + 3 * watch.period_s + braking_s
         return (None if rest_s is None else rest_s - watch.commands[-1][0]), limit_s
-    watch.spin(0.5)
-    safe_s = watch.first_safe_s()
+    safe_s = watch.came(watch.first_safe_s, 0.5)
     return (None if safe_s is None else safe_s - sent_s), STALE_S + watch.period_s
 
 

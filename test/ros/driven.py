@@ -36,10 +36,10 @@ class Rig:
             take = partial(self._on_command, part.topic)
             ros.observer.create_subscription(message_class(part.type), part.topic, take, EVERY_STEP)
         self.states: list[tuple[float, Any]] = []
-        part = self.interface.observation[0]
+        seen = self.interface.observation[0]
         ros.observer.create_subscription(
-            message_class(part.type),
-            part.topic,
+            message_class(seen.type),
+            seen.topic,
             lambda message: self.states.append((time.monotonic(), message)),
             EVERY_STEP,
         )

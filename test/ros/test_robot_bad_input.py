@@ -19,7 +19,7 @@ from planet_ros.interface.document import Interface
 from planet_ros.interface.files import interface_text
 from planet_ros.messages.announcements import Announcement
 from planet_ros.ros.topics import EVERY_STEP, LATCHED
-from planet_ros.ros.types import make, message_class
+from planet_ros.ros.types import make
 
 pytestmark = pytest.mark.ros
 
@@ -100,23 +100,23 @@ def test_each_source_that_is_wrong_is_named_with_what_is_wrong_about_it(
     node = ros.observer
     joints = make("sensor_msgs/msg/JointState")
     joints.name, joints.position = ["elbow"], [0.0]
-    scans = [make("sensor_msgs/msg/LaserScan") for _ in range(2)]
-    scans[0].ranges, scans[1].ranges = [1.0] * 5, [1.0] * 7
-    shows = [
-        (node.create_publisher(type(joints), "joint_states", 1), [joints]),
-        (node.create_publisher(type(scans[0]), "scan", 1), [scans[1]]),
-        (node.create_publisher(String, "imu", 1), [String()]),
-        (
-            node.create_publisher(
-                message_class("nav_msgs/msg/Odometry"), "odom", qos_profile_sensor_data
-            ),
-            [make("nav_msgs/msg/Odometry")],
-        ),
-        (node.create_publisher(Float64MultiArray, "goal", 1), [Float64MultiArray(data=[1, 2, 3])]),
+    scan = make("sensor_msgs/msg/LaserScan")
+    scan.ranges = [1.0] * 7
+    odometry = make("nav_msgs/msg/Odometry")
+    best_effort = qos_profile_sensor_data
+    shows: list[tuple[Any, Any]] = [
+        (node.create_publisher(type(joints), "joint_states", 1), joints),
+        (node.create_publisher(type(scan), "scan", 1), scan),
+        (node.create_publisher(String, "imu", 1), String()),
+        (node.create_publisher(type(odometry), "odom", best_effort), odometry),
+        (node.create_publisher(Float64MultiArray, "goal", 1), Float64MultiArray(data=[1, 2, 3])),
     ]
-    node.create_timer(
-        0.05, lambda: [publisher.publish(one) for publisher, what in shows for one in what]
-    )
+
+    def show() -> None:
+        for publisher, message in shows:
+            publisher.publish(message)
+
+    node.create_timer(0.05, show)
     node.create_subscription(String, "drive", lambda _: None, 1)
     diagnostics = Diagnostics(ros)
     controller = ros.start("controller", {"model": str(bundle.path)})
@@ -146,8 +146,6 @@ def test_each_source_that_is_wrong_is_named_with_what_is_wrong_about_it(
         )
     )
     assert diagnostics.dropped > 0
-    # A goal that never came is named where all else is there, and by the trainer too.
-    assert "; dropped: " not in diagnostics.text
     assert trainer.end() == 0
 
 
