@@ -230,7 +230,8 @@ def driver_ends(watch: Watch, process: NodeProcess, number: int) -> tuple[float 
         limit_s = TIMEOUT_S + 3 * watch.period_s + braking_s
         return (None if rest_s is None else rest_s - watch.commands[-1][0]), limit_s
     safe_s = watch.came(watch.first_safe_s, 0.5)
-    return (None if safe_s is None else safe_s - sent_s), STALE_S + watch.period_s
+    # By chance it may have been on its way there already.
+    return (None if safe_s is None else max(0.0, safe_s - sent_s)), STALE_S + watch.period_s
 
 
 @dataclass

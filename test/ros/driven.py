@@ -57,7 +57,7 @@ class Rig:
 
     def until_acting(self) -> None:
         """Wait until it has planned for a while."""
-        self.ros.until(lambda: self.diagnostics.text.startswith("acting"))
+        self.ros.until(lambda: self.diagnostics.text.startswith("acting") and self.states)
         self.ros.spin(0.3)
 
     @property

@@ -15,26 +15,22 @@ from rclpy.qos import qos_profile_sensor_data
 from robot_bundles import interface_of_robot, robot_bundle
 from std_msgs.msg import Float64MultiArray, String
 
+from planet_ros.bundle.runtime import Bundle
+from planet_ros.errors import UserError
 from planet_ros.interface.document import Interface
 from planet_ros.interface.files import interface_text
 from planet_ros.messages.announcements import Announcement
+from planet_ros.ros.robot import Robot
 from planet_ros.ros.topics import EVERY_STEP, LATCHED
 from planet_ros.ros.types import make
 
 pytestmark = pytest.mark.ros
 
 
-def set_texts(ros: Ros, **values: str) -> None:
-    parameters = [
-        Parameter(
-            name=name,
-            value=ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value),
-        )
-        for name, value in values.items()
-    ]
-    request = SetParameters.Request(parameters=parameters)
-    results = ros.call(SetParameters, "controller/set_parameters", request).results
-    assert all(result.successful for result in results)
+def set_model(ros: Ros, bundle: Bundle) -> None:
+    value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=str(bundle.path))
+    request = SetParameters.Request(parameters=[Parameter(name="model", value=value)])
+    assert ros.call(SetParameters, "controller/set_parameters", request).results[0].successful
 
 
 def write(path: Path, interface: Interface) -> str:
@@ -170,7 +166,7 @@ def test_what_does_not_fit_is_refused_with_its_reason_and_the_node_lives(
     strong = changed("action", fields=[{**TORQUE, "high": 3}])
     late = interface_of_robot("pendulum", delay_periods=1)
     path = str(tmp_path / "robot.yaml")
-    controller = ros.start("controller", {})
+    controller = ros.start("controller", {"interface": path})
     diagnostics = Diagnostics(ros)
     documents: list[tuple[Interface, str]] = [
         (changed("observation", type="nowhere_msgs/msg/Thing"), "found the message type 'nowhere_"),
@@ -186,7 +182,6 @@ def test_what_does_not_fit_is_refused_with_its_reason_and_the_node_lives(
     ]
     for document, reason in documents:
         write(Path(path), document)
-        set_texts(ros, interface=path)
         assert not change_state(ros, Transition.TRANSITION_CONFIGURE)
         assert f"configure: {path}: " in controller.output
         assert reason in controller.output
@@ -195,23 +190,14 @@ def test_what_does_not_fit_is_refused_with_its_reason_and_the_node_lives(
     assert not change_state(ros, Transition.TRANSITION_CONFIGURE)
     assert "found position[hinge] twice" in controller.output
 
-    # A bundle that bears what is not installed here; one of another robot; one of this robot.
-    foreign = robot_bundle(
-        tmp_path / "foreign", own, bears=changed("observation", type="nowhere_msgs/msg/Thing")
-    )
-    set_texts(ros, interface="", model=str(foreign.path))
-    assert not change_state(ros, Transition.TRANSITION_CONFIGURE)
-    assert f"{foreign.path}: interface: found the message type" in controller.output.replace(
-        "joint: ", ""
-    )
     write(Path(path), own)
     stranger = robot_bundle(tmp_path / "stranger", other)
-    set_texts(ros, interface=path, model=str(stranger.path))
+    set_model(ros, stranger)
     assert not change_state(ros, Transition.TRANSITION_CONFIGURE)
     assert f"{stranger.path}: interface.observation: found ('arm/joint_states'" in controller.output
 
     first = robot_bundle(tmp_path / "first", own)
-    set_texts(ros, model=str(first.path))
+    set_model(ros, first)
     in_use = ros.collect(String, "model_in_use", LATCHED)
     commands = ros.collect(Float64MultiArray, own.action[0].topic, EVERY_STEP)
     ros.activate_controller()
@@ -233,3 +219,12 @@ def test_what_does_not_fit_is_refused_with_its_reason_and_the_node_lives(
     ros.until(lambda: len(in_use) == 2)
     assert controller.poll() is None
     assert commands and not any(message.data[0] for message in commands)
+
+
+def test_a_bundle_for_what_is_not_installed_says_which_bundle_and_what(tmp_path: Path) -> None:
+    bears = changed("observation", type="nowhere_msgs/msg/Thing")
+    bundle = robot_bundle(tmp_path / "model", "pendulum", bears=bears)
+    with pytest.raises(UserError) as caught:
+        Robot.of(bundle)
+    assert str(caught.value).startswith(f"{bundle.path}: interface: ")
+    assert "found the message type 'nowhere_msgs/msg/Thing', expected one" in str(caught.value)
