@@ -23,5 +23,5 @@ def _fail(controller: Controller, observation: Observation) -> None:
 
 
 if __name__ == "__main__":
-    Controller._on_observation = _fail  # type: ignore[method-assign]
+    Controller._on_observation = _fail  # type: ignore[assignment, method-assign]
     sys.exit(main())

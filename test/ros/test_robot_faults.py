@@ -82,7 +82,7 @@ def test_a_robot_that_is_silent_is_sent_what_is_safe_and_so_is_one_that_is_left(
     if robot == "arm":  # where it was when that began
         places = [parse_path("position[shoulder, elbow]").read(one) for _, one in rig.states]
         nearest = np.abs(np.array(places) - rig.values[-1]).max(axis=1).min()
-        assert nearest < 0.02
+        assert nearest < 1e-4
     else:
         assert rig.is_safe()
     ros.spin(5 * PERIOD_S)
