@@ -57,7 +57,7 @@ TIMEOUT_S = RobotSettings().command_timeout_s
 ON_ITS_WAY_S = 0.02
 """For a message, and for who wakes up late on a machine that does other things: in every limit."""
 
-PATIENCE_S = 60.0
+PATIENCE_S, LATEST_S = 60.0, 5.0
 
 MOVEMENT = {
     "pendulum": ("joint_states", ["effort[hinge]"]),
@@ -97,6 +97,14 @@ class Watch:
         """Listen for so long."""
         until_s = time.monotonic() + seconds
         self._supervisor.spin_until(lambda: time.monotonic() > until_s or None)
+
+    def came(self, when: Callable[[], float | None], seconds: float) -> float | None:
+        """Listen for so long, and longer for what has not come yet; give when it came."""
+        self.spin(seconds)
+        try:
+            return self._supervisor.spin_until(when, LATEST_S)
+        except TimeoutError:
+            return None
 
     def until_driven(self, check_alive: Callable[[], None]) -> None:
         """Listen until somebody commands something else than what is safe, and the robot is there.
@@ -138,6 +146,13 @@ class Watch:
         moving = [at_s for at_s, moves in self.movements if moves]
         later = [at_s for at_s, _ in self.movements if not moving or at_s > moving[-1]]
         return later[0] if later else None
+
+    def text(self) -> str:
+        """The newest commands and movements, to find out why something came late."""
+        last_s = self.commands[-1][0]
+        commands = [(round(at_s - last_s, 3), one.tolist()) for at_s, one in self.commands[-30:]]
+        movements = [(round(at_s - last_s, 3), moves) for at_s, moves in self.movements[-30:]]
+        return f"commands {commands}; messages of the robot, and whether it moves {movements}"
 
     def _on_command(self, topic: str, message: Any) -> None:
         indices, values, _ = self._writer.read(topic, message)
@@ -199,8 +214,7 @@ def running(nodes: Nodes, name: str, supervisor: Supervisor) -> Iterator[NodePro
 def robot_ends(watch: Watch, process: NodeProcess, number: int) -> tuple[float | None, float]:
     """Seconds from the robot's last message to the first safe command, and the limit."""
     process.send(number)
-    watch.spin(STALE_S + 0.3 + watch.braking_s())
-    safe_s = watch.first_safe_s()
+    safe_s = watch.came(watch.first_safe_s, STALE_S + 0.3 + watch.braking_s())
     limit_s = STALE_S + watch.period_s
     return (None if safe_s is None else safe_s - watch.states[-1]), limit_s
 
@@ -211,14 +225,13 @@ def driver_ends(watch: Watch, process: NodeProcess, number: int) -> tuple[float 
     process.send(number)
     if number == signal.SIGKILL:
         braking_s = watch.braking_s()
-        watch.spin(TIMEOUT_S + 0.5 + braking_s)
-        rest_s = watch.rest_s()
+        rest_s = watch.came(watch.rest_s, TIMEOUT_S + 0.5 + braking_s)
         # A command acts in the period after it came, and what that did is said at its end.
         limit_s = TIMEOUT_S + 3 * watch.period_s + braking_s
         return (None if rest_s is None else rest_s - watch.commands[-1][0]), limit_s
-    watch.spin(0.5)
-    safe_s = watch.first_safe_s()
-    return (None if safe_s is None else safe_s - sent_s), STALE_S + watch.period_s
+    safe_s = watch.came(watch.first_safe_s, 0.5)
+    # By chance it may have been on its way there already.
+    return (None if safe_s is None else max(0.0, safe_s - sent_s)), STALE_S + watch.period_s
 
 
 @dataclass
@@ -229,11 +242,13 @@ class Row:
     late: int = 0
     limit_s: float = 0.0
 
-    def add(self, seconds: float | None, limit_s: float) -> None:
-        """Count another one."""
+    def add(self, seconds: float | None, limit_s: float) -> bool:
+        """Count another one; give whether it came late."""
         self.seconds.append(seconds)
         self.limit_s = max(self.limit_s, limit_s)
-        self.late += seconds is None or seconds > limit_s + ON_ITS_WAY_S
+        late = seconds is None or seconds > limit_s + ON_ITS_WAY_S
+        self.late += late
+        return late
 
     def values(self) -> dict[str, Any]:
         """For the table."""
@@ -275,8 +290,10 @@ def measure(options: argparse.Namespace, bundle: Bundle, logs: Path) -> dict[str
                     finally:
                         process.end(signal.SIGKILL)
                     row = rows.setdefault(f"{victim} {signal.Signals(number).name}", Row())
-                    row.add(seconds, limit_s)
+                    late = row.add(seconds, limit_s)
                     say(f"{victim} {signal.Signals(number).name}: {seconds} s of {limit_s:.3f} s")
+                    if late:
+                        say(f"late: {watch.text()}")
                     for seen in (watch.commands, watch.states, watch.movements):
                         del seen[:]
     return {

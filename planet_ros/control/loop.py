@@ -20,7 +20,7 @@ it is done, `notify` is called from there, and the owner calls `finished` on its
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,7 +32,6 @@ from planet_ros.control.events import Command, MadePlan, Observation, Origin
 from planet_ros.control.latency import Latency
 from planet_ros.control.limits import Limits, SafeSpell
 from planet_ros.control.policy import PlanningPolicy, Policy, Successor
-from planet_ros.control.worker import Worker
 from planet_ros.data import Signature
 from planet_ros.data.signature import MAX_DELAY
 from planet_ros.interface.safe import SafeCommand
@@ -123,7 +122,7 @@ class ControlLoop:
         self._measured = measured
         self._make_policy = make_policy
         self._lacking = lacking
-        self._worker = Worker("planner")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="planner")
         self._policy: Policy | None = None
         self._next: tuple[Bundle, Limits, SafeCommand, Policy] | None = None
         self.bundle: Bundle | None = None
@@ -151,10 +150,12 @@ class ControlLoop:
     def close(self) -> bool:
         """Wait for the plan under way, for a while; give whether it has ended.
 
-        One that does not end is left behind: it takes a processor, but nobody waits for it.
+        One that has not is left behind; whoever made the model sees to it that it ends.
         """
         self._notify = lambda: None  # whom it would tell may be gone by then
-        return self._worker.close(CLOSE_LIMIT_S)
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        under_way = [] if self._job is None else [self._job.future]
+        return not wait(under_way, CLOSE_LIMIT_S).not_done
 
     # ── model ────────────────────────────────────────────────────────────────────────────────
 
@@ -364,7 +365,7 @@ class ControlLoop:
         for action in self._taken:
             policy.took(action)
         self._taken.clear()
-        future = self._worker.submit(lambda: self._timed_plan(policy, observation))
+        future = self._thread.submit(self._timed_plan, policy, observation)
         self._job = _Job(observation, bundle, self._tick, future)
         future.add_done_callback(lambda _: self._notify())
 

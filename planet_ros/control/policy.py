@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -67,6 +68,43 @@ class BeliefModel(Protocol):
 
     def imagine(self, belief: Array, actions: Array, goal: Array | None) -> Rollouts:
         """What is expected of candidates (N, H, A), for a goal (G,) where there is one."""
+
+
+class Interruptible:
+    """A model that no longer answers once an event is set, so that who plans with it ends.
+
+    A plan may be of a thousand rounds. One run of a graph is short: bundles are loaded by that.
+    """
+
+    def __init__(self, model: BeliefModel, stop: Event) -> None:
+        """Ask the model, as long as `stop` is not set."""
+        self._model, self._stop = model, stop
+
+    def initial_belief(self) -> Array:
+        """As `BeliefModel`."""
+        return self._model.initial_belief()
+
+    def observe(self, belief: Array, action: Array, observation: Parts) -> Array:
+        """As `BeliefModel`.
+
+        Raises:
+            PlanningError: It is to stop.
+        """
+        self._check()
+        return self._model.observe(belief, action, observation)
+
+    def imagine(self, belief: Array, actions: Array, goal: Array | None) -> Rollouts:
+        """As `BeliefModel`.
+
+        Raises:
+            PlanningError: It is to stop.
+        """
+        self._check()
+        return self._model.imagine(belief, actions, goal)
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise PlanningError("it is not wanted any more")
 
 
 def planner_of(settings: PlannerSettings, signature: Signature, seed: int) -> Planner:

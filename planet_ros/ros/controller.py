@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from planet_ros.control.events import Command, Observation, Origin
 from planet_ros.control.exploration import exploring
 from planet_ros.control.latency import Latency
 from planet_ros.control.loop import ControlLoop
-from planet_ros.control.policy import PlanningPolicy, Policy
+from planet_ros.control.policy import Interruptible, PlanningPolicy, Policy
 from planet_ros.data import Signature
 from planet_ros.interface.safe import SafeCommand
 from planet_ros.messages.announcements import Announcement
@@ -63,6 +64,8 @@ class Controller:
         self._settings = settings
         self._unused = unused
         self._lock_step = settings.controller.trigger == "observation"
+        self._loop: ControlLoop | None = None
+        self._stop = Event()
         # What can be refused is refused before there is anything to undo.
         self._robot = Robot.read(settings.interface) if settings.interface else None
         self._bundle: Bundle | None = None
@@ -72,7 +75,6 @@ class Controller:
         if self._bundle is not None:
             self._robot = self._robot or Robot.of(self._bundle)
             self._check(self._bundle, self._robot)
-        self._loop: ControlLoop | None = None
         self._ticks: Timer | None = None
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         # In lock-step simulated time stands still until a command comes: what waits is real.
@@ -111,6 +113,7 @@ class Controller:
         Raises:
             UserError: The bundle, announced since, does not fit the settings.
         """
+        self._stop = Event()
         if self._bundle is not None and self._robot is not None:
             self._check(self._bundle, self._robot)
         loop = ControlLoop(
@@ -143,8 +146,9 @@ class Controller:
         if loop is None:
             return
         self._settle(loop, reason)
+        self._stop.set()
         if not loop.close():
-            self._node.get_logger().error("the plan under way does not end, and is left behind")
+            self._node.get_logger().warn("the plan under way is left behind: a graph takes long")
         if self._commands is not None:
             self._commands.flush()
 
@@ -196,7 +200,7 @@ class Controller:
         """What acts by a bundle: a planner, with noise where experience is being gathered."""
         noise = self._settings.training.exploration_noise
         return exploring(
-            PlanningPolicy.of(bundle, seed),
+            PlanningPolicy.of(bundle, seed, model=Interruptible(bundle.model, self._stop)),
             bundle.manifest.signature,
             noise=noise if self._settings.controller.explore else 0.0,
             seed=seed,
@@ -262,9 +266,10 @@ class Controller:
             return
         # Should the executor ever miss that a plan is ready, it is found no later than here.
         self._on_plan_ready()
-        self._send(self._loop.tick())
-        # With the other trigger a safe command says so.
-        if self._lock_step and (lacking := self._inputs.lacking()):
+        command = self._loop.tick()
+        self._send(command)
+        # A safe command says so itself; there is none where it holds what was never measured.
+        if command is None and (lacking := self._inputs.lacking()):
             self._node.get_logger().warn(
                 f"the observation is not complete: {lacking}",
                 throttle_duration_sec=WARNING_PERIOD_S,

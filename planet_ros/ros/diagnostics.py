@@ -62,7 +62,7 @@ class Situation:
             return DiagnosticStatus.WARN, self.stopped_clock
         if self.refusal:
             return DiagnosticStatus.WARN, f"the newest model was refused: {self.refusal}"
-        if self.lacking and self.lock_step:
+        if self.lacking and (self.lock_step or self.command is None):
             return DiagnosticStatus.WARN, f"the observation is not complete: {self.lacking}"
         if self.command is None:
             return self._well("waiting for an observation")

@@ -25,8 +25,13 @@ def interface_of_robot(name: str, **changes: Any) -> Interface:
     return Interface.model_validate({**load_interface(name).model_dump(), **changes})
 
 
-def robot_bundle(folder: Path, robot: str | Interface, **planner: Any) -> Bundle:
-    """Write and load a bundle for a simulated robot, or for one of another document."""
+def robot_bundle(
+    folder: Path, robot: str | Interface, *, bears: Interface | None = None, **planner: Any
+) -> Bundle:
+    """Write and load a bundle for a simulated robot, or for one of another document.
+
+    What it `bears` may be still another one, as of a machine where more is installed.
+    """
     interface = load_interface(robot) if isinstance(robot, str) else robot
     signature = signature_of(interface, make)
     torch.manual_seed(0)
@@ -39,7 +44,7 @@ def robot_bundle(folder: Path, robot: str | Interface, **planner: Any) -> Bundle
             "horizon": HORIZON,
             "signature": signature,
             "planner": PlannerSettings(horizon=HORIZON, **{**PLANNER, **planner}),
-            "interface": interface,
+            "interface": bears or interface,
         },
     )
     return load_bundle(folder)

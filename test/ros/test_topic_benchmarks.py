@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from nodes import ENVIRONMENT, Ros
+from robot_bundles import robot_bundle
 
 from planet_ros.supervision.evaluation import evaluate_over_topics
 
@@ -78,6 +79,16 @@ def test_damaged_messages_end_no_node_and_move_no_robot(root: Path, tiny_bundle:
     ]
     assert min(result["warnings_of_drops"][name] for name in ("controller", "trainer")) >= 1
     assert result["rate_hz"] > 25  # of 50, on a machine that does other things too
+
+
+def test_whoever_of_a_robot_is_killed_the_robot_stops(root: Path, tmp_path: Path) -> None:
+    bundle = robot_bundle(tmp_path / "model", "base")
+    result = result_of("robot_kills", root, "--model", bundle.path, "--robot", "base", "--kills", 1)
+    assert result["kills"] == 9
+    assert {row["kills"] for row in result["by_signal"].values()} == {1}
+    for name, row in result["by_signal"].items():
+        # Not more than a machine that does other things makes of it.
+        assert row["max_ms"] is not None and row["max_ms"] < row["limit_ms"] + 500, name
 
 
 def test_episodes_are_whole_though_a_learner_would_pause_within_them(

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow  # each loads torch in a process of its own
 RunBenchmark = Callable[..., str]
 
 HERE = {"disagreement", "export", "planning", "regression", "results", "update"}
-WITH_NODES = {"damage", "control_rate", "delay", "over_topics"}
+WITH_NODES = {"damage", "control_rate", "delay", "over_topics", "robot_kills"}
 
 
 @pytest.fixture

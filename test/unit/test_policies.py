@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -15,10 +16,10 @@ from own_planner import Mppi, make_mppi
 from planet_ros.bundle.runtime import Rollouts, load_bundle
 from planet_ros.config import PlannerSettings
 from planet_ros.control.exploration import ExploringPolicy, RandomPolicy, exploring
-from planet_ros.control.policy import PlanningPolicy, Policy, Successor
+from planet_ros.control.policy import Interruptible, PlanningPolicy, Policy, Successor
 from planet_ros.data import ActionPart, ObservationPart, Parts, Signature
 from planet_ros.errors import UserError
-from planet_ros.planning import Plan
+from planet_ros.planning import Plan, PlanningError
 from planet_ros.training.collect import TimedPolicy
 
 Array = NDArray[np.float32]
@@ -344,3 +345,29 @@ class TestRandom:
         for low, high, values in zip(SIGNATURE.low, SIGNATURE.high, actions.T, strict=True):
             assert low <= values.min() < low + 0.05 * (high - low)
             assert high - 0.05 * (high - low) < values.max() <= high
+
+
+class TestInterruptible:
+    def test_it_is_the_model_until_it_is_to_stop(self) -> None:
+        stop = Event()
+        plain, policy = planning(3), planning(3)
+        policy._model = Interruptible(Adding(), stop)
+        np.testing.assert_array_equal(episode(policy, steps=3), episode(plain, steps=3))
+        stop.set()
+        with pytest.raises(PlanningError, match="not wanted any more"):
+            episode(policy, steps=1)
+
+    def test_a_plan_ends_between_two_rounds(self) -> None:
+        stop, rounds = Event(), []
+
+        class Slow(Adding):
+            def imagine(self, belief: Array, actions: Array, goal: Array | None = None) -> Rollouts:
+                rounds.append(len(actions))
+                stop.set()
+                return super().imagine(belief, actions, goal)
+
+        settings = SETTINGS.model_copy(update={"iterations": 1000})
+        policy = PlanningPolicy(Interruptible(Slow(), stop), SIGNATURE, settings, seed=0)
+        with pytest.raises(PlanningError, match="not wanted any more"):
+            episode(policy, steps=1)
+        assert len(rounds) == 1
