@@ -47,6 +47,7 @@ IMPORTERS = {
 STARTERS = {
     "planet_ros/supervision/processes.py": "the nodes",
     "benchmarks/regression.py": "another checkout of the project",
+    "benchmarks/delay.py": "the project's own commands",
 }
 """Files that start processes, and which."""
 
