@@ -43,6 +43,7 @@ PERIOD_S = 0.05
 SIGNATURE = Signature(
     (ObservationPart("observation", (3,)),), (ActionPart("torque", -2.0, 2.0),), PERIOD_S
 )
+LOG = "controller.log"
 SMALL, LARGE = [64, 64], [1150, 1150]
 """Units of hidden layers; the weights of the second are 5 MB, in two graphs."""
 
@@ -56,7 +57,7 @@ class Rig:
         self._states = node.create_publisher(Float64MultiArray, "observation", NEWEST_RELIABLE)
         self._models = node.create_publisher(String, "model", LATCHED)
         self._bundles = node.create_publisher(UInt8MultiArray, "model_bundle", LATCHED)
-        self.arrivals: list[float] = []
+        self.sent_s: list[float] = []
         self.in_use: list[tuple[float, str]] = []
         self._report: dict[str, str] | None = None
         node.create_timer(0.02, self._show)
@@ -93,8 +94,9 @@ class Rig:
         values = np.array([0.6, 0.8, 0.1])
         self._states.publish(vector_message(make, "observation", values, time.time_ns(), index=1))
 
-    def _on_command(self, message: Float64MultiArray) -> None:
-        self.arrivals.append(time.monotonic())
+    def _on_command(self, message: Float64MultiArray, info: dict[str, int]) -> None:
+        # When the controller sent it: this process is busy with bundles itself, and hears it late.
+        self.sent_s.append(info["source_timestamp"] / 1e9)
 
     def _on_in_use(self, message: String) -> None:
         self.in_use.append((time.monotonic(), Announcement.read(message.data).digest))
@@ -136,6 +138,7 @@ def damage(path: Path) -> None:
 
 def swap(rig: Rig, process: NodeProcess, folder: Path, options: argparse.Namespace) -> Any:
     """Announce many bundles, and count what goes wrong meanwhile and without."""
+    log = folder / LOG
     bundles = write_bundles(folder, SMALL, options.count)
     for path, _ in bundles[9::10]:
         damage(path)
@@ -145,8 +148,8 @@ def swap(rig: Rig, process: NodeProcess, folder: Path, options: argparse.Namespa
     rows = {}
     for name, swaps in {"without": False, "with": True}.items():
         before, memory_before = rig.report(), memory_mb(process)
-        rig.arrivals.clear()
-        used = len(rig.in_use)
+        rig.sent_s.clear()
+        used, refused = len(rig.in_use), log.read_text(errors="replace").count("is refused")
         for path, digest in bundles:
             if swaps:
                 rig.announce(path, digest)
@@ -155,7 +158,8 @@ def swap(rig: Rig, process: NodeProcess, folder: Path, options: argparse.Namespa
         rows[name] = {
             **{key: after[key] - before[key] for key in after},
             "taken_over": len(rig.in_use) - used,
-            "period_ms": percentiles(rig.arrivals),
+            "refused": log.read_text(errors="replace").count("is refused") - refused,
+            "period_ms": percentiles(rig.sent_s),
             "memory_growth_mb": round(memory_mb(process) - memory_before, 1),
         }
     return rows
@@ -168,25 +172,30 @@ def over_topics(rig: Rig, process: NodeProcess, folder: Path, options: argparse.
     rig.send(contents[0])
     rig.until(lambda: rig.in_use)
     rig.listen(5.0)
-    rig.arrivals.clear()
+    rig.sent_s.clear()
     rig.listen(options.seconds / 2)
-    before = percentiles(rig.arrivals)
-    rig.arrivals.clear()
+    before = percentiles(rig.sent_s)
+    counted = rig.report()
+    rig.sent_s.clear()
     seconds = []
     for content, (_, digest) in zip(contents[1:], bundles[1:], strict=True):
         began_s = rig.send(content)
         rig.until(lambda wanted=digest: rig.in_use[-1][1] == wanted)  # type: ignore[misc]
         seconds.append(rig.in_use[-1][0] - began_s)
         rig.listen(options.seconds / 10)
+    after = percentiles(rig.sent_s)
     return {
         "megabytes": round(len(contents[0]) / 1e6, 1),
         "seconds_until_in_use": {"p50": float(np.median(seconds)), "max": max(seconds)},
-        "period_ms": {"without": before, "with": percentiles(rig.arrivals)},
+        "period_ms": {"without": before, "with": after},
+        "period_p99_change_percent": round(100 * (after["p99"] / before["p99"] - 1), 1),
+        **{key: count - counted[key] for key, count in rig.report().items()},
     }
 
 
-def percentiles(arrivals: list[float]) -> dict[str, float]:
-    periods = np.diff(arrivals) * 1e3
+def percentiles(times_s: list[float]) -> dict[str, float]:
+    """Of the milliseconds from one to the next."""
+    periods = np.diff(times_s) * 1e3
     return {
         "p50": round(float(np.median(periods)), 2),
         "p99": round(float(np.percentile(periods, 99)), 2),
@@ -208,7 +217,7 @@ def main() -> int:
             "controller.accept_bundles": options.over_topics,
             "controller.bundle_folder": str(folder / "kept"),
         }
-        log = folder / "controller.log"
+        log = folder / LOG
         try:
             with Supervisor() as supervisor, NodeProcess("controller", act, log=log) as process:
                 supervisor.activate("controller", while_alive=process.check_alive)

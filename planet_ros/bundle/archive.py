@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import struct
 import time
@@ -25,6 +26,8 @@ from planet_ros.files import folder_written_whole
 
 MAGIC = b"planet_ros bundle\n"
 _LENGTH = struct.Struct("<I")
+_KEPT = re.compile("[0-9a-f]{64}")
+_LEFTOVER = re.compile(r"\.[0-9a-f]{64}\..+")
 _LEFTOVER_S = 600.0
 """Age from which on what a writer left half done is nobody's."""
 
@@ -93,6 +96,8 @@ def unpack(data: bytes | memoryview) -> tuple[str, dict[str, memoryview]]:
 class BundleStore:
     """A folder of bundles, each in one of its own that is named by its hash.
 
+    What else is in the folder is not touched: it may be anybody's.
+
     Attributes:
         folder: Where they are.
     """
@@ -101,8 +106,8 @@ class BundleStore:
         """Write nothing yet.
 
         Args:
-            folder: Where to keep bundles; nobody else keeps any there.
-            most: How many, the newest.
+            folder: Where to keep bundles; no other store keeps any there.
+            most: How many, the newest; the one in use and the one that just came stay, even so.
         """
         self.folder = folder
         self._most = most
@@ -124,7 +129,7 @@ class BundleStore:
         digest, files = unpack(data)
         path = self.folder / digest
         try:
-            if not _holds(path, files):
+            if not _holds(path, digest):
                 with folder_written_whole(path) as folder:
                     for name, content in files.items():
                         (folder / name).write_bytes(content)
@@ -139,20 +144,23 @@ class BundleStore:
 
     def _let_go(self, keep: set[Path]) -> None:
         ages = {one: one.stat().st_mtime for one in self.folder.iterdir() if one.is_dir()}
-        left = {one for one in ages if one.name.startswith(".")}  # by a writer that was killed
-        kept = sorted(ages.keys() - left, key=ages.__getitem__)
-        old = [one for one in kept[: max(0, len(kept) - self._most)] if one not in keep]
-        old += [one for one in left if time.time() - ages[one] > _LEFTOVER_S]
+        bundles = [one for one in ages if _KEPT.fullmatch(one.name)]
+        may_go = sorted((one for one in bundles if one not in keep), key=ages.__getitem__)
+        old = may_go[: max(0, len(bundles) - self._most)]
+        old += [  # by a writer that was killed
+            one
+            for one in ages
+            if _LEFTOVER.fullmatch(one.name) and time.time() - ages[one] > _LEFTOVER_S
+        ]
         for one in old:
             shutil.rmtree(one, ignore_errors=True)
 
 
-def _holds(path: Path, files: dict[str, memoryview]) -> bool:
-    """Whether a folder has just these files."""
+def _holds(path: Path, digest: str) -> bool:
+    """Whether a folder has a bundle, unaltered."""
     try:
-        return all(
-            (path / name).stat().st_size == len(content) and (path / name).read_bytes() == content
-            for name, content in files.items()
-        )
-    except OSError:
+        # By hashes: to compare the bytes themselves would hold the interpreter, and so the ticks.
+        read_files(path, digest)
+    except UserError:
         return False
+    return True

@@ -418,3 +418,10 @@ class ControllerSettings(Section):
         description="Command sent when nothing better is known, one value for each action; "
         "empty: zeros, moved into the action's range.",
     )
+
+    @field_validator("model_folders")
+    @classmethod
+    def _folders(cls, value: list[str]) -> list[str]:
+        if not all(folder.strip() for folder in value):
+            raise ValueError("expected folders such as /home/robot/models, and none that is empty")
+        return value

@@ -38,6 +38,7 @@ class BundleWatch:
         node: Node,
         settings: ControllerSettings,
         *,
+        in_use: Bundle | None,
         take: Callable[[Bundle], None],
         drop: Callable[[str, UserError], None],
     ) -> None:
@@ -46,6 +47,7 @@ class BundleWatch:
         Args:
             node: Whose subscription it is.
             settings: Which of the two, and what is allowed.
+            in_use: The bundle that there is already; it is not removed when others come.
             take: Called with each bundle that was loaded, on the executor's thread; may raise to
                 refuse it.
             drop: Called with what was no announcement, and the reason.
@@ -57,7 +59,7 @@ class BundleWatch:
         self._folders = settings.model_folders
         self._store = BundleStore(_bundle_folder(node, settings), most=settings.max_bundles)
         self._max_bytes = round(settings.max_bundle_mb * 1e6)
-        self._in_use: Bundle | None = None
+        self._in_use = in_use
         self._loading: Future[Bundle] | None = None
         self._newest: Callable[[], Bundle] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
@@ -98,7 +100,7 @@ class BundleWatch:
 
     def _stored(self, data: bytes) -> Bundle:
         message = decoded(BYTES_TYPE, data, self._max_bytes)
-        in_use = None if self._in_use is None else self._in_use.path
+        in_use = None if self._in_use is None else _resolved(self._in_use.path)
         return load(*self._store.put(memoryview(message.data), in_use))
 
     def _refuse(self, reason: UserError) -> None:
@@ -157,19 +159,16 @@ def allowed(path: Path, folders: Sequence[str]) -> Path:
 
 
 def _resolved(path: Path) -> Path:
-    """Where a path leads to; one that goes round in circles leads to itself."""
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):
-        return path.absolute()
+    """Where a path leads to, without ``..`` and links, but for those that go round in circles."""
+    return Path(os.path.realpath(path))  # which never raises, as Path.resolve does
 
 
 def _bundle_folder(node: Node, settings: ControllerSettings) -> Path:
     if settings.bundle_folder:
-        return Path(settings.bundle_folder).expanduser()
+        return _resolved(Path(settings.bundle_folder).expanduser())
     home = Path(os.environ.get("ROS_HOME") or Path.home() / ".ros")
     name = str(node.get_fully_qualified_name()).strip("/").replace("/", ".")
-    return home / "planet_ros" / "bundles" / name
+    return _resolved(home / "planet_ros" / "bundles" / name)
 
 
 def load(path: Path, digest: str | None = None) -> Bundle:

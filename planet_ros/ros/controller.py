@@ -92,7 +92,13 @@ class Controller:
             clock=self._now_s,
             take=self._on_observation,
         )
-        self._watch = BundleWatch(node, settings.controller, take=self._use, drop=self._inputs.drop)
+        self._watch = BundleWatch(
+            node,
+            settings.controller,
+            in_use=self._bundle,
+            take=self._use,
+            drop=self._inputs.drop,
+        )
         self._diagnostics = Diagnostics(node, self._situation, self._steady)
         if self._bundle is None:
             node.get_logger().info(f"no model is set: waiting for one on '{self._watch.topic}'")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nodes import Ros
+from nodes import Diagnostics, Ros
 from std_msgs.msg import Float64MultiArray, String, UInt8MultiArray
 from test_robustness import ALLOWED, Robot, write_bundle
 
@@ -43,6 +43,7 @@ def test_a_bundle_comes_without_a_file_and_a_damaged_one_changes_nothing(
     ros: Ros, tmp_path: Path
 ) -> None:
     kept, used, heard = tmp_path / "kept", announced(ros, "model_in_use"), commands(ros)
+    diagnostics = Diagnostics(ros)
     bundles = ros.observer.create_publisher(UInt8MultiArray, "model_bundle", LATCHED)
     first = write_bundle(tmp_path / "first", ALLOWED)
     bundles.publish(sent(first.path))
@@ -81,7 +82,44 @@ def test_a_bundle_comes_without_a_file_and_a_damaged_one_changes_nothing(
     ros.until(lambda: len(used) == 2)
     assert used[-1] == Announcement(kept / second.digest, second.digest)
     assert {one.name for one in kept.iterdir()} == {first.digest, second.digest}
+
+    kept.rename(tmp_path / "away")
+    kept.write_text("not a folder")
+    bundles.publish(sent(tmp_path / "elsewhere"))
+    ros.until(lambda: f"{kept}: a bundle cannot be kept there" in diagnostics.text)
+    count = len(heard)
+    ros.until(lambda: len(heard) > count + 5)
+    assert len(used) == 2
     assert controller.end() == 0
+
+
+def test_the_bundle_that_a_controller_was_started_with_stays_while_it_is_in_use(
+    ros: Ros, tmp_path: Path
+) -> None:
+    kept, used = tmp_path / "kept", announced(ros, "model_in_use")
+    digests = []
+    for seed in range(3):
+        written = write_bundle(tmp_path / str(seed), ALLOWED, seed=seed)
+        digests.append(written.digest)
+    first = kept / digests[0]  # kept by a controller that ran before
+    shutil.copytree(tmp_path / "0", first)
+    (tmp_path / "link").symlink_to(kept)
+    bundles = ros.observer.create_publisher(UInt8MultiArray, "model_bundle", LATCHED)
+    ros.start(
+        "controller",
+        {
+            "model": str(tmp_path / "link" / digests[0]),
+            "controller.accept_bundles": True,
+            "controller.bundle_folder": str(kept),
+            "controller.max_bundles": 1,
+        },
+    )
+    ros.activate_controller()
+    for number in (1, 2):
+        bundles.publish(sent(tmp_path / str(number)))
+        ros.until(lambda number=number: used and used[-1].digest == digests[number])  # type: ignore[misc]
+        # The one in use until now, and the one that came.
+        assert {one.name for one in kept.iterdir()} == set(digests[number - 1 : number + 1])
 
 
 def test_paths_outside_the_allowed_folders_are_refused_all_alike(ros: Ros, tmp_path: Path) -> None:

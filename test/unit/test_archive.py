@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
+import signal
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -146,17 +149,52 @@ def test_the_oldest_goes_but_not_the_one_in_use(tmp_path: Path) -> None:
         path, _ = store.put(packed, in_use=paths[0] if paths else None)
         os.utime(path, (number, number))
         paths.append(path)
-    assert {one for one in store.folder.iterdir()} == {paths[0], paths[2], paths[3]}
+    assert {one for one in store.folder.iterdir()} == {paths[0], paths[3]}
 
 
 def test_what_a_killed_writer_left_goes_in_time(tmp_path: Path, packed: bytes) -> None:
     store = BundleStore(tmp_path, most=1)
-    old, new = tmp_path / ".old", tmp_path / ".new"
+    old, new = tmp_path / f".{'0' * 64}.old", tmp_path / f".{'0' * 64}.new"
     old.mkdir()
     new.mkdir()
     os.utime(old, (0, 0))
     store.put(packed)
     assert not old.exists() and new.exists()
+
+
+def test_what_is_not_its_own_stays(tmp_path: Path, packed: bytes) -> None:
+    """Somebody may name a folder that is in use: their home."""
+    names = ["documents", ".ssh", ".config.d", "0" * 63, "g" * 64]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "precious").write_text("precious")
+        os.utime(tmp_path / name, (0, 0))
+    path, _ = BundleStore(tmp_path, most=1).put(packed)
+    assert {one.name for one in tmp_path.iterdir()} == {*names, path.name}
+
+
+@pytest.fixture
+def room_for_few_bytes() -> Iterator[None]:
+    """No file can become longer than 1000 bytes, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_without_room_nothing_is_left_half_done(
+    tmp_path: Path, packed: bytes, request: pytest.FixtureRequest
+) -> None:
+    store = BundleStore(tmp_path, most=1)
+    other, _ = store.put(pack(write_bundle(tmp_path / "other", members=2)))
+    before = files_of(other)
+    request.getfixturevalue("room_for_few_bytes")
+    with pytest.raises(UserError, match=r"cannot be kept there: .*make room"):
+        store.put(packed)
+    assert {one.name for one in tmp_path.iterdir()} == {"other", other.name}
+    assert files_of(other) == before
 
 
 def test_what_is_refused_leaves_nothing(tmp_path: Path, packed: bytes) -> None:

@@ -137,6 +137,13 @@ def test_names_that_say_nothing_or_too_much_are_refused(setting: str, names: lis
     assert f"{setting}: found {names!r}, expected names of 1 to 100 characters" in message
 
 
+@pytest.mark.parametrize("folders", [[""], ["/models", " "]])
+def test_an_empty_name_allows_no_folder(folders: list[str]) -> None:
+    """It would be the working directory, whatever that is."""
+    message = refusal({"controller.model_folders": folders})
+    assert f"controller.model_folders: found {folders!r}, expected folders such as" in message
+
+
 def test_names_and_units_of_an_interface_are_settings() -> None:
     names = ["angular velocity [rad/s]", "x" * 100]
     settings = settings_from({"env_observation_names": names, "env_action_names": ["torque [N m]"]})
