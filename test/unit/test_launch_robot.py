@@ -41,6 +41,7 @@ def test_a_robot_is_learned_as_the_demo_does(read: Callable[[str], Read]) -> Non
             "seed": 3,
             "controller.trigger": "observation",
             "controller.explore": True,
+            "controller.model_folders": ["runs/p"],
         },
         "trainer": {
             "seed": 3,
