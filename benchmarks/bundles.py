@@ -54,6 +54,8 @@ SMALL, LARGE = [64, 64], [1150, 1150]
 SPANS = 6
 """With new models, and as many without."""
 
+LOG = "controller.log"
+
 DIFFERENT = 6
 """Large bundles: more than a controller keeps, so that each is written whenever it comes."""
 
@@ -92,7 +94,7 @@ class Rig:
         node = supervisor.node
         self._states = node.create_publisher(Float64MultiArray, "observation", NEWEST_RELIABLE)
         self._models = node.create_publisher(String, "model", LATCHED)
-        self.arrivals: list[float] = []
+        self.sent_s: list[float] = []
         self.in_use: list[tuple[float, str]] = []
         self._report: dict[str, str] | None = None
         node.create_timer(0.02, self._show)
@@ -123,8 +125,9 @@ class Rig:
         values = np.array([0.6, 0.8, 0.1])
         self._states.publish(vector_message(make, "observation", values, time.time_ns(), index=1))
 
-    def _on_command(self, message: Float64MultiArray) -> None:
-        self.arrivals.append(time.monotonic())
+    def _on_command(self, message: Float64MultiArray, info: dict[str, int]) -> None:
+        # When the controller sent it, whenever this process comes to hear it.
+        self.sent_s.append(info["source_timestamp"] / 1e9)
 
     def _on_in_use(self, message: String) -> None:
         self.in_use.append((time.monotonic(), Announcement.read(message.data).digest))
@@ -181,9 +184,9 @@ class Spans:
     def one(self) -> Iterator[None]:
         """A span: as long as the block."""
         before = self._rig.report()
-        self._rig.arrivals.clear()
+        self._rig.sent_s.clear()
         yield
-        self.periods += list(np.diff(self._rig.arrivals) * 1e3)
+        self.periods += list(np.diff(self._rig.sent_s) * 1e3)
         after = self._rig.report()
         for name in self.counted:
             self.counted[name] += after[name] - before[name]
@@ -246,10 +249,12 @@ def swap(rig: Rig, process: NodeProcess, folder: Path, options: argparse.Namespa
         rig.announce(*bundles[number])
         return time.monotonic()
 
+    found = measured(rig, process, options.seconds, show, len(bundles))
     return {
         "announced": len(bundles),
         "damaged": len(bundles[9::10]),
-        **measured(rig, process, options.seconds, show, len(bundles)),
+        "refused": (folder / LOG).read_text(errors="replace").count("is refused"),
+        **found,
     }
 
 
@@ -298,7 +303,7 @@ def main() -> int:
             "controller.accept_bundles": options.over_topics,
             "controller.bundle_folder": str(folder / "kept"),
         }
-        log = folder / "controller.log"
+        log = folder / LOG
         try:
             with Supervisor() as supervisor, NodeProcess("controller", act, log=log) as process:
                 supervisor.activate("controller", while_alive=process.check_alive)
