@@ -51,9 +51,6 @@ SIGNATURE = Signature(
 SMALL, LARGE = [64, 64], [1150, 1150]
 """Units of hidden layers; the weights of the second are 5 MB, in two graphs."""
 
-SPANS = 6
-"""With new models, and as many without."""
-
 LOG = "controller.log"
 
 DIFFERENT = 6
@@ -203,27 +200,31 @@ class Spans:
 
 
 def measured(
-    rig: Rig, process: NodeProcess, seconds: float, show: Callable[[int], float], count: int
+    rig: Rig,
+    process: NodeProcess,
+    options: argparse.Namespace,
+    show: Callable[[int], float],
+    count: int,
 ) -> dict[str, Any]:
     """What happens in spans with new models, and without.
 
     Args:
         rig: Listens.
         process: Of the controller.
-        seconds: Of the spans of each kind together.
+        options: How many spans there are, and how long those of each kind take together.
         show: Makes known the model of a number, and gives when that was.
         count: How many there are.
     """
     spans = {"without": Spans(rig), "with": Spans(rig)}
     used, memory = len(rig.in_use), [memory_mb(process)]
-    numbers = np.array_split(np.arange(count), SPANS)
+    numbers = np.array_split(np.arange(count), options.spans)
     for chunk in numbers:
         with spans["without"].one():
-            rig.listen(seconds / SPANS)
+            rig.listen(options.seconds / options.spans)
         with spans["with"].one():
             for number in chunk:
                 began = show(int(number))
-                rig.listen(max(0.0, began + seconds / count - time.monotonic()))
+                rig.listen(began + options.seconds / count - time.monotonic())
         memory.append(memory_mb(process))
     rows = {name: kind.row() for name, kind in spans.items()}
     without, changed = (rows[name]["period_ms"]["p99"] for name in spans)
@@ -249,7 +250,7 @@ def swap(rig: Rig, process: NodeProcess, folder: Path, options: argparse.Namespa
         rig.announce(*bundles[number])
         return time.monotonic()
 
-    found = measured(rig, process, options.seconds, show, len(bundles))
+    found = measured(rig, process, options, show, len(bundles))
     return {
         "announced": len(bundles),
         "damaged": len(bundles[9::10]),
@@ -275,7 +276,7 @@ def over_topics(rig: Rig, process: NodeProcess, folder: Path, options: argparse.
         show(DIFFERENT - 1)
         rig.listen(options.warm_up)
         seconds.clear()
-        found = measured(rig, process, options.seconds, show, options.count)
+        found = measured(rig, process, options, show, options.count)
     return {
         "megabytes": round(len(pack(bundles[0][0])) / 1e6, 1),
         "transport": "UDP" if options.udp else "as Fast DDS chooses: shared memory",
@@ -329,6 +330,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--seconds", type=float, default=60.0, help="for all of them, and once more without"
     )
+    parser.add_argument("--spans", type=int, default=6, help="of each kind (default: 6)")
     parser.add_argument("--warm-up", type=float, default=5.0, help="seconds before (default: 5)")
     options = parser.parse_args()
     options.count = options.count or (30 if options.over_topics else 200)
