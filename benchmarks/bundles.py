@@ -1,22 +1,27 @@
 """What new models cost a controller that acts: hot swaps, and a bundle of 10 MB over topics.
 
-The controller is a process of its own and commands at its rate; this one shows it observations
-and hears its commands. The last line is one JSON object.
+The controller is a process of its own and commands at 20 Hz; this one shows it observations and
+hears its commands, and bundles come from a third one. Spans of time with new models and without
+take turns, so that both see the same load of the machine. The last line is one JSON object.
 
-    python benchmarks/bundles.py                # 200 announced bundles within 60 s, a tenth damaged
-    python benchmarks/bundles.py --over-topics  # bundles of 10 MB themselves
+    python benchmarks/bundles.py                      # 200 announced in 60 s, a tenth damaged
+    python benchmarks/bundles.py --over-topics        # bundles of 10 MB themselves
+    python benchmarks/bundles.py --over-topics --udp  # as between machines: no shared memory
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import sys
 import tempfile
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +39,7 @@ from planet_ros.errors import UserError
 from planet_ros.messages.announcements import Announcement
 from planet_ros.messages.vectors import vector_message
 from planet_ros.models import Ensemble
-from planet_ros.ros.topics import LATCHED, NEWEST_RELIABLE
+from planet_ros.ros.topics import LATCHED, MODEL_BUNDLE_TOPIC, NEWEST_RELIABLE
 from planet_ros.ros.types import make
 from planet_ros.supervision.processes import NodeProcess, own_domain
 from planet_ros.supervision.supervisor import Supervisor, planning_report
@@ -43,20 +48,49 @@ PERIOD_S = 0.05
 SIGNATURE = Signature(
     (ObservationPart("observation", (3,)),), (ActionPart("torque", -2.0, 2.0),), PERIOD_S
 )
-LOG = "controller.log"
 SMALL, LARGE = [64, 64], [1150, 1150]
 """Units of hidden layers; the weights of the second are 5 MB, in two graphs."""
 
+LOG = "controller.log"
+
+DIFFERENT = 6
+"""Large bundles: more than a controller keeps, so that each is written whenever it comes."""
+
+
+def send(requests: Connection, paths: list[Path]) -> None:
+    """A node that publishes the bundle whose number it is told, and says when."""
+    contents = [array("B", pack(path)) for path in paths]
+    with Supervisor() as supervisor:
+        publisher = supervisor.node.create_publisher(UInt8MultiArray, MODEL_BUNDLE_TOPIC, LATCHED)
+        while (number := requests.recv()) is not None:
+            began_s = time.monotonic()  # of all processes of this machine alike
+            publisher.publish(UInt8MultiArray(data=contents[number]))
+            requests.send(began_s)
+
+
+@contextmanager
+def sender(paths: list[Path]) -> Iterator[Connection]:
+    """The process of `send`, ended with the block."""
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    process = spawn.Process(target=send, args=(there, paths), daemon=True)
+    process.start()
+    try:
+        yield here
+    finally:
+        here.send(None)
+        process.join(5)
+        process.kill()
+
 
 class Rig:
-    """Shows observations, announces and sends bundles, and hears what comes of it."""
+    """Shows observations, announces bundles, and hears what comes of it."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         node = supervisor.node
         self._states = node.create_publisher(Float64MultiArray, "observation", NEWEST_RELIABLE)
         self._models = node.create_publisher(String, "model", LATCHED)
-        self._bundles = node.create_publisher(UInt8MultiArray, "model_bundle", LATCHED)
         self.sent_s: list[float] = []
         self.in_use: list[tuple[float, str]] = []
         self._report: dict[str, str] | None = None
@@ -68,12 +102,6 @@ class Rig:
     def announce(self, path: Path, digest: str) -> None:
         """Say where a bundle is."""
         self._models.publish(String(data=Announcement(path, digest).to_text()))
-
-    def send(self, content: array[int]) -> float:
-        """Publish a bundle itself; give the time just before."""
-        now_s = time.monotonic()
-        self._bundles.publish(UInt8MultiArray(data=content))
-        return now_s
 
     def listen(self, seconds: float) -> None:
         """Spin for so long."""
@@ -95,7 +123,7 @@ class Rig:
         self._states.publish(vector_message(make, "observation", values, time.time_ns(), index=1))
 
     def _on_command(self, message: Float64MultiArray, info: dict[str, int]) -> None:
-        # When the controller sent it: this process is busy with bundles itself, and hears it late.
+        # When the controller sent it, whenever this process comes to hear it.
         self.sent_s.append(info["source_timestamp"] / 1e9)
 
     def _on_in_use(self, message: String) -> None:
@@ -136,70 +164,127 @@ def damage(path: Path) -> None:
     file.write_bytes(content)
 
 
+class Spans:
+    """What was seen in the spans of one kind.
+
+    Attributes:
+        counted: What the controller counted in them.
+        periods: Milliseconds between its commands.
+    """
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self.counted = {"missed_deadlines": 0, "safe_commands": 0}
+        self.periods: list[float] = []
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """A span: as long as the block."""
+        before = self._rig.report()
+        self._rig.sent_s.clear()
+        yield
+        self.periods += list(np.diff(self._rig.sent_s) * 1e3)
+        after = self._rig.report()
+        for name in self.counted:
+            self.counted[name] += after[name] - before[name]
+
+    def row(self) -> dict[str, Any]:
+        """For a person, and for the JSON object."""
+        p50, p99 = np.percentile(self.periods, [50, 99])
+        period_ms = {"p50": p50, "p99": p99, "max": max(self.periods)}
+        return {
+            **self.counted,
+            "commands": len(self.periods),
+            "period_ms": {name: round(float(value), 2) for name, value in period_ms.items()},
+        }
+
+
+def measured(
+    rig: Rig,
+    process: NodeProcess,
+    options: argparse.Namespace,
+    show: Callable[[int], float],
+    count: int,
+) -> dict[str, Any]:
+    """What happens in spans with new models, and without.
+
+    Args:
+        rig: Listens.
+        process: Of the controller.
+        options: How many spans there are, and how long those of each kind take together.
+        show: Makes known the model of a number, and gives when that was.
+        count: How many there are.
+    """
+    spans = {"without": Spans(rig), "with": Spans(rig)}
+    used, memory = len(rig.in_use), [memory_mb(process)]
+    numbers = np.array_split(np.arange(count), options.spans)
+    for chunk in numbers:
+        with spans["without"].one():
+            rig.listen(options.seconds / options.spans)
+        with spans["with"].one():
+            for number in chunk:
+                began = show(int(number))
+                rig.listen(began + options.seconds / count - time.monotonic())
+        memory.append(memory_mb(process))
+    rows = {name: kind.row() for name, kind in spans.items()}
+    without, changed = (rows[name]["period_ms"]["p99"] for name in spans)
+    return {
+        **rows,
+        "period_p99_change_percent": round(100 * (changed / without - 1), 1),
+        "taken_over": len(rig.in_use) - used,
+        # Before, and after each span with new models.
+        "memory_mb": [round(one, 1) for one in memory],
+    }
+
+
 def swap(rig: Rig, process: NodeProcess, folder: Path, options: argparse.Namespace) -> Any:
     """Announce many bundles, and count what goes wrong meanwhile and without."""
-    log = folder / LOG
-    bundles = write_bundles(folder, SMALL, options.count)
+    bundles = write_bundles(folder, SMALL, options.count + 1)
+    rig.announce(*bundles.pop())
+    rig.until(lambda: rig.in_use)
     for path, _ in bundles[9::10]:
         damage(path)
-    rig.announce(*bundles[0])
-    rig.until(lambda: rig.in_use)
-    rig.listen(5.0)
-    rows = {}
-    for name, swaps in {"without": False, "with": True}.items():
-        before, memory_before = rig.report(), memory_mb(process)
-        rig.sent_s.clear()
-        used, refused = len(rig.in_use), log.read_text(errors="replace").count("is refused")
-        for path, digest in bundles:
-            if swaps:
-                rig.announce(path, digest)
-            rig.listen(options.seconds / len(bundles))
-        after = rig.report()
-        rows[name] = {
-            **{key: after[key] - before[key] for key in after},
-            "taken_over": len(rig.in_use) - used,
-            "refused": log.read_text(errors="replace").count("is refused") - refused,
-            "period_ms": percentiles(rig.sent_s),
-            "memory_growth_mb": round(memory_mb(process) - memory_before, 1),
-        }
-    return rows
+    rig.listen(options.warm_up)
+
+    def show(number: int) -> float:
+        rig.announce(*bundles[number])
+        return time.monotonic()
+
+    found = measured(rig, process, options, show, len(bundles))
+    return {
+        "announced": len(bundles),
+        "damaged": len(bundles[9::10]),
+        "refused": (folder / LOG).read_text(errors="replace").count("is refused"),
+        **found,
+    }
 
 
 def over_topics(rig: Rig, process: NodeProcess, folder: Path, options: argparse.Namespace) -> Any:
     """Send large bundles, and see how soon they are in use and what the period makes of it."""
-    bundles = write_bundles(folder, LARGE, 6)
-    contents = [array("B", pack(path)) for path, _ in bundles]
-    rig.send(contents[0])
-    rig.until(lambda: rig.in_use)
-    rig.listen(5.0)
-    rig.sent_s.clear()
-    rig.listen(options.seconds / 2)
-    before = percentiles(rig.sent_s)
-    counted = rig.report()
-    rig.sent_s.clear()
-    seconds = []
-    for content, (_, digest) in zip(contents[1:], bundles[1:], strict=True):
-        began_s = rig.send(content)
-        rig.until(lambda wanted=digest: rig.in_use[-1][1] == wanted)  # type: ignore[misc]
-        seconds.append(rig.in_use[-1][0] - began_s)
-        rig.listen(options.seconds / 10)
-    after = percentiles(rig.sent_s)
-    return {
-        "megabytes": round(len(contents[0]) / 1e6, 1),
-        "seconds_until_in_use": {"p50": float(np.median(seconds)), "max": max(seconds)},
-        "period_ms": {"without": before, "with": after},
-        "period_p99_change_percent": round(100 * (after["p99"] / before["p99"] - 1), 1),
-        **{key: count - counted[key] for key, count in rig.report().items()},
-    }
+    bundles = write_bundles(folder, LARGE, DIFFERENT)
+    seconds: list[float] = []
+    with sender([path for path, _ in bundles]) as requests:
 
+        def show(number: int) -> float:
+            digest, used = bundles[number % DIFFERENT][1], len(rig.in_use)
+            requests.send(number % DIFFERENT)
+            rig.until(lambda: len(rig.in_use) > used and rig.in_use[-1][1] == digest)
+            began_s: float = requests.recv()
+            seconds.append(rig.in_use[-1][0] - began_s)
+            return began_s
 
-def percentiles(times_s: list[float]) -> dict[str, float]:
-    """Of the milliseconds from one to the next."""
-    periods = np.diff(times_s) * 1e3
+        show(DIFFERENT - 1)
+        rig.listen(options.warm_up)
+        seconds.clear()
+        found = measured(rig, process, options, show, options.count)
     return {
-        "p50": round(float(np.median(periods)), 2),
-        "p99": round(float(np.percentile(periods, 99)), 2),
-        "max": round(float(periods.max()), 2),
+        "megabytes": round(len(pack(bundles[0][0])) / 1e6, 1),
+        "transport": "UDP" if options.udp else "as Fast DDS chooses: shared memory",
+        "seconds_until_in_use": {
+            "p50": round(float(np.median(seconds)), 2),
+            "max": round(max(seconds), 2),
+        },
+        **found,
     }
 
 
@@ -212,6 +297,8 @@ def main() -> int:
     options = _options()
     with own_domain() as domain, tempfile.TemporaryDirectory() as name:
         os.environ.update(domain)
+        if options.udp:
+            os.environ["FASTDDS_BUILTIN_TRANSPORTS"] = "UDPv4"
         folder = Path(name)
         act = {
             "controller.accept_bundles": options.over_topics,
@@ -238,9 +325,16 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--over-topics", action="store_true", help="bundles themselves")
-    parser.add_argument("--count", type=int, default=200, help="bundles to announce")
-    parser.add_argument("--seconds", type=float, default=60.0, help="for all of them")
-    return parser.parse_args()
+    parser.add_argument("--udp", action="store_true", help="no shared memory")
+    parser.add_argument("--count", type=int, help="new models (default: 200; over topics 30)")
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="for all of them, and once more without"
+    )
+    parser.add_argument("--spans", type=int, default=6, help="of each kind (default: 6)")
+    parser.add_argument("--warm-up", type=float, default=5.0, help="seconds before (default: 5)")
+    options = parser.parse_args()
+    options.count = options.count or (30 if options.over_topics else 200)
+    return options
 
 
 if __name__ == "__main__":

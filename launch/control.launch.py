@@ -19,6 +19,7 @@ from planet_ros.ros.launch_events import autostart
 # Launch argument: the parameter that it overrides, and its type.
 OVERRIDES = {
     "model": ("model", str),
+    "model_folder": ("controller.model_folders", list[str]),
     "trigger": ("controller.trigger", str),
     "explore": ("controller.explore", bool),
 }
@@ -41,6 +42,10 @@ def generate_launch_description() -> LaunchDescription:
                 "model",
                 "Folder of the bundle to control with; where the parameter file names none "
                 "either, the controller waits for one on the topic model.",
+            ),
+            argument(
+                "model_folder",
+                "Folder that announced bundles are loaded from, or from those within, alone.",
             ),
             argument("explore", "true: add exploration noise to the commands, for learning."),
             argument(

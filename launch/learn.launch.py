@@ -65,7 +65,13 @@ def generate_launch_description() -> LaunchDescription:
                 mode="lock_step",
                 wait_for_learner="true",
             ),
-            include("control.launch.py", autostart="true", trigger="observation", explore="true"),
+            include(
+                "control.launch.py",
+                autostart="true",
+                trigger="observation",
+                explore="true",
+                model_folder=LaunchConfiguration("output"),
+            ),
             OpaqueFunction(function=nodes),
         ]
     )

@@ -17,6 +17,7 @@ from launch_ros.actions import LifecycleNode, Node
 from planet_ros.config import load_settings
 from planet_ros.ros.launch_arguments import (
     SIGTERM_TIMEOUT_S,
+    Overrides,
     argument,
     common_arguments,
     node_arguments,
@@ -27,6 +28,7 @@ from planet_ros.ros.launch_events import autostart
 # Launch argument: the parameter that it overrides, and its type.
 ROBOT = {"robot": ("robot.name", str)}
 CONTROLLER = {"model": ("model", str)}
+LEARNING_CONTROLLER = {"output": ("controller.model_folders", list[str])}
 TRAINER = {
     "output": ("training.output", str),
     "resume": ("training.resume", bool),
@@ -72,10 +74,11 @@ def nodes(context: LaunchContext) -> list[Action]:
         load_settings(file).training.update_every_steps,
     )
 
-    def described(name: str, overrides: Mapping[str, tuple[str, type]]) -> dict[str, Any]:
+    def described(name: str, overrides: Overrides) -> dict[str, Any]:
         return node_arguments(name, overrides, context, file=file, fixed=fixed[name])
 
-    controller = LifecycleNode(**described("controller", CONTROLLER))
+    overrides = LEARNING_CONTROLLER if learns else CONTROLLER
+    controller = LifecycleNode(**described("controller", overrides))
     started = [Node(**described("robot", ROBOT)), controller, autostart(controller)]
     if learns:
         timeout = LaunchConfiguration("sigterm_timeout", default=str(SIGTERM_TIMEOUT_S))

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 COMMON = {"params_file", "namespace", "use_sim_time", "log_level", "clock_topic", "seed"}
 ARGUMENTS = {
     "sim.launch.py": COMMON | {"env_id", "mode", "wait_for_learner"},
-    "control.launch.py": COMMON | {"autostart", "explore", "model", "trigger"},
+    "control.launch.py": COMMON | {"autostart", "explore", "model", "model_folder", "trigger"},
     "learn.launch.py": COMMON | {"env_id", "output", "resume", "steps"},
 }
 ROBOT_FILE = "robot.launch.py"
@@ -23,7 +23,12 @@ EXECUTABLES = {
     "learn.launch.py": "trainer",
 }
 HELPERS = ("planet_ros.ros.launch_arguments", "planet_ros.ros.launch_events")
-VALUES = {bool: ("true", True), int: ("7", 7), str: ("some", "some")}
+VALUES: dict[Any, tuple[str, Any]] = {
+    bool: ("true", True),
+    int: ("7", 7),
+    str: ("some", "some"),
+    list[str]: ("some", ["some"]),
+}
 """A value of each type, as an argument and as it is meant."""
 
 

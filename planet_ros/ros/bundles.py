@@ -94,6 +94,7 @@ class BundleWatch:
             check_bytes(BYTES_TYPE, data, self._max_bytes)
         except UserError as error:
             self._refuse(error)
+            self.refusal = f"{error}; controller.max_bundle_mb bounds it"
             return
         # Even to look at so many bytes takes a while: the thread of the ticks does not.
         self._load(partial(self._stored, data))

@@ -29,7 +29,7 @@ terminated; launch's own 5 s are too short for large models."""
 
 _ROBOT_FILE = "robot_{}.yaml"
 
-Overrides: TypeAlias = Mapping[str, tuple[str, type]]
+Overrides: TypeAlias = Mapping[str, tuple[str, Any]]
 """Launch argument: the parameter that it overrides, and its type."""
 
 COMMON_OVERRIDES: Overrides = {"use_sim_time": ("use_sim_time", bool), "seed": ("seed", int)}
@@ -120,8 +120,8 @@ def node_arguments(
     }
 
 
-def converted(name: str, text: str, kind: type) -> bool | int | str:
-    """The value of an argument, as one of its type.
+def converted(name: str, text: str, kind: Any) -> bool | int | str | list[str]:
+    """The value of an argument, as one of its type; of a list it is the one element.
 
     Raises:
         ValueError: It is none.
@@ -134,7 +134,7 @@ def converted(name: str, text: str, kind: type) -> bool | int | str:
         if text not in _TRUTHS:
             raise ValueError(f"{name}:={text}: expected true or false")
         return _TRUTHS[text]
-    return text
+    return [text] if kind == list[str] else text
 
 
 def parameter_file(text: str, context: LaunchContext) -> str:

@@ -117,9 +117,18 @@ class RobotLink:
             self._pause.remove_pending_request(self._asked)  # its answer was lost
         self._asked = self._pause.call_async(SetBool.Request(data=False))
 
-    def flush(self, within_s: float) -> None:
-        """Wait until readers have what was announced, or a while: they may be gone."""
-        self._models.wait_for_all_acked(Duration(seconds=within_s))
+    def flush(self, within_s: float) -> bool:
+        """Wait until readers have what was announced, or a while: they may be gone.
+
+        Returns:
+            Whether they have.
+        """
+        until_s = time.monotonic() + within_s
+        publishers = [self._models, *([self._bundles] if self._bundles is not None else [])]
+        return all(
+            publisher.wait_for_all_acked(Duration(seconds=max(0.0, until_s - time.monotonic())))
+            for publisher in publishers
+        )
 
     def _on_model_in_use(self, announcement: Announcement) -> None:
         self._digest_in_use, self.gave_up = announcement.digest, False

@@ -38,7 +38,8 @@ PAUSED_S = 0.5
 """A simulation without a step for this long, while no model is fitted, may wait for one."""
 
 SILENCE_S = 2.0
-ANNOUNCED_WITHIN_S = 1.0
+ANNOUNCED_WITHIN_S, SENT_WITHIN_S = 1.0, 10.0
+"""For readers to have the path of the last model, or that model itself, before the trainer ends."""
 
 
 class _Stopped(Exception):
@@ -239,8 +240,9 @@ class TrainerNode(Node):
             link.go_on()
 
     def _end(self) -> None:
-        for link in self._links:
-            link.flush(ANNOUNCED_WITHIN_S)
+        within_s = SENT_WITHIN_S if self._settings.publish_bundle else ANNOUNCED_WITHIN_S
+        if not all([link.flush(within_s) for link in self._links]):
+            self.get_logger().warn(f"some who listen do not have the last model after {within_s} s")
         self._worker.shutdown(wait=True)
         self.get_logger().info(
             f"learned from {self._session.steps} environment steps; the bundle is "

@@ -18,6 +18,7 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from std_msgs.msg import String
 
+from planet_ros.bundle.runtime import load_bundle
 from planet_ros.messages.announcements import Announcement
 from planet_ros.ros.topics import LATCHED
 
@@ -232,6 +233,16 @@ def test_a_relative_model_is_announced_by_its_absolute_path(
     launch("control.launch.py", model=os.path.relpath(tiny_bundle, tmp_path))
     ros.until(lambda: in_use)
     assert Announcement.read(in_use[0].data).path == Path(tiny_bundle)
+
+
+def test_announced_models_come_from_the_folder_that_is_given(
+    launch: Callable[..., Launched], ros: Ros, tiny_bundle: str, tmp_path: Path
+) -> None:
+    models = ros.observer.create_publisher(String, "model", LATCHED)
+    announcement = Announcement(Path(tiny_bundle), load_bundle(tiny_bundle).digest)
+    models.publish(String(data=announcement.to_text()))
+    launched = launch("control.launch.py", model_folder=tmp_path / "run")
+    launched.until(f"{tiny_bundle}: outside the folders that controller.model_folders allows")
 
 
 # ── several in one domain ────────────────────────────────────────────────────────────────────

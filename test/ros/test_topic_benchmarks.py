@@ -81,6 +81,24 @@ def test_damaged_messages_end_no_node_and_move_no_robot(root: Path, tiny_bundle:
     assert result["rate_hz"] > 25  # of 50, on a machine that does other things too
 
 
+def test_new_models_disturb_no_controller(root: Path) -> None:
+    few = ("--seconds", 3, "--spans", 1, "--warm-up", 0)
+    result = result_of("bundles", root, "--count", 10, *few)
+    assert (result["announced"], result["damaged"], result["refused"]) == (10, 1, 1)
+    assert 1 <= result["taken_over"] <= 9  # the newest of several that wait
+    assert min(result[name]["commands"] for name in ("with", "without")) > 10
+    assert len(result["memory_mb"]) == 2
+
+
+def test_large_bundles_come_as_between_machines(root: Path) -> None:
+    few = ("--seconds", 3, "--spans", 1, "--warm-up", 0)
+    result = result_of("bundles", root, "--over-topics", "--udp", "--count", 2, *few)
+    assert result["megabytes"] > 10
+    assert result["taken_over"] == 2
+    assert result["transport"] == "UDP"
+    assert min(result[name]["commands"] for name in ("with", "without")) > 10
+
+
 def test_whoever_of_a_robot_is_killed_the_robot_stops(root: Path, tmp_path: Path) -> None:
     bundle = robot_bundle(tmp_path / "model", "base")
     result = result_of("robot_kills", root, "--model", bundle.path, "--robot", "base", "--kills", 1)

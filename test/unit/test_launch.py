@@ -80,19 +80,19 @@ def test_overridden_parameters_are_settings(read: Callable[[str], Read], name: s
             read(name).node(**{argument: VALUES[kind][0]})
         ).items()
         assert value == VALUES[kind][1]
-        assert settings[parameter] is kind, parameter
+        assert settings[parameter] == kind, parameter
         names.add(parameter)
     assert {"use_sim_time", "seed"} < names
     assert len(names) == len(ARGUMENTS[name] - elsewhere)
 
 
-def given_as(file: Read, argument: str, kind: type) -> bool:
+def given_as(file: Read, argument: str, kind: Any) -> bool:
     """Whether a launch file passes an argument on as a parameter of this type."""
     try:
         ((_, found),) = overridden(file.node(**{argument: VALUES[kind][0]})).values()
     except ValueError:
         return False
-    return found is kind
+    return bool(found == kind)
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
@@ -171,6 +171,11 @@ def test_learning_runs_in_lock_step(read: Callable[[str], Read]) -> None:
     assert sim["env_id"] == configuration("env_id")
     assert (control["trigger"], control["explore"]) == ("observation", "true")
     assert control["autostart"] == "true"
+
+
+def test_while_learning_models_come_from_the_run_alone(read: Callable[[str], Read]) -> None:
+    control = read("learn.launch.py").includes()["control.launch.py"]
+    assert control["model_folder"] == configuration("output")
 
 
 def test_a_trainer_has_time_to_save(read: Callable[[str], Read]) -> None:
