@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -95,7 +95,8 @@ class Rig:
         self.in_use: list[tuple[float, str]] = []
         self._report: dict[str, str] | None = None
         node.create_timer(0.02, self._show)
-        node.create_subscription(Float64MultiArray, "commands", self._on_command, NEWEST_RELIABLE)
+        heard = cast(Any, self._on_command)  # the stubs know no callback that wants the times
+        node.create_subscription(Float64MultiArray, "commands", heard, NEWEST_RELIABLE)
         node.create_subscription(String, "model_in_use", self._on_in_use, LATCHED)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 

@@ -25,7 +25,14 @@ class Section(BaseModel):
     """A group of settings: unknown names are refused, values cannot change later."""
 
     # Validators are made when they are first needed: a node needs its own, and starts sooner.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
+    # Names may begin with model_.
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        defer_build=True,
+        protected_namespaces=(),
+    )
 
 
 class EnvironmentSettings(Section):

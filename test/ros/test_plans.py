@@ -45,7 +45,7 @@ def first_ns(message: Float64MultiArray) -> int:
     return int(seconds) * 10**9 + int(nanoseconds)
 
 
-def test_an_arm_shows_trajectories_and_angles(ros: Ros, tmp_path: Path) -> None:
+def test_an_arm_shows_trajectories_and_what_it_expects(ros: Ros, tmp_path: Path) -> None:
     bundle = robot_bundle(tmp_path / "model", "arm")
     states = ros.collect(JointState, "joint_states", EVERY_STEP)
     plans = ros.collect(JointTrajectory, "controller/plan")
@@ -67,10 +67,11 @@ def test_an_arm_shows_trajectories_and_angles(ros: Ros, tmp_path: Path) -> None:
     for message in expected:
         assert read_label(message).stamp_ns in stamps
         assert first_ns(message) == (read_label(message).stamp_ns or 0) + PERIOD_NS
-        assert [dimension.size for dimension in message.layout.dim] == [HORIZON, 4]
+        assert [dimension.size for dimension in message.layout.dim] == [HORIZON, 6]
         assert columns(message) == [
             *(f"position[{joint}] [rad]" for joint in ("shoulder", "elbow")),
             *(f"velocity[{joint}] [rad/s]" for joint in ("shoulder", "elbow")),
+            *(f"effort[{joint}] [N m]" for joint in ("shoulder", "elbow")),
         ]
         assert np.isfinite(message.data).all()
 

@@ -125,17 +125,17 @@ def test_commands_move_the_base_and_it_stops_without_them(ros: Ros) -> None:
 
 def test_commands_move_the_arm_and_it_holds_without_them(ros: Ros) -> None:
     rig = Rig(ros, "arm", mode="real_time", seed=3)
-    start = np.array([place(rig.newest(), joint) for joint in ("shoulder", "elbow")])
+    start = np.array([place(rig.newest("joint_states"), joint) for joint in ("shoulder", "elbow")])
     wanted = np.where(start > 0, start - 2.5, start + 2.5)
     rig.send_for(0.3, *wanted)
     rig.ros.spin(1.2)  # longer than a command is in force
-    held = [place(rig.newest(), joint) for joint in ("shoulder", "elbow")]
+    held = [place(rig.newest("joint_states"), joint) for joint in ("shoulder", "elbow")]
     ros.spin(0.5)
-    now = [place(rig.newest(), joint) for joint in ("shoulder", "elbow")]
+    now = [place(rig.newest("joint_states"), joint) for joint in ("shoulder", "elbow")]
     np.testing.assert_allclose(now, held, atol=1e-3)
     assert (np.abs(held - start) > 0.5).all()  # it was on its way
     rig.send_for(1.5, *wanted)
-    now = [place(rig.newest(), joint) for joint in ("shoulder", "elbow")]
+    now = [place(rig.newest("joint_states"), joint) for joint in ("shoulder", "elbow")]
     np.testing.assert_allclose(now, wanted, atol=1e-2)
 
 

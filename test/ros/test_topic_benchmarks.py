@@ -52,6 +52,20 @@ def test_a_controller_keeps_its_rate(root: Path, tiny_bundle: str) -> None:
     assert not result["torch_mapped"]
 
 
+def test_a_controller_answers(root: Path, tiny_bundle: str) -> None:
+    few = ("--count", 20, "--warm-up", 2)
+    result = result_of("latency", root, "--model", tiny_bundle, *few)
+    assert (result["answers"], result["unanswered"]) == (20, 0)
+    assert result["whole_ms"]["p50"] > result["less_planning_ms"]["p50"]
+
+
+def test_what_a_joystick_teaches_is_learned(root: Path, tmp_path: Path) -> None:
+    few = ("--seeds", "7-7", "--steps", 250, "--episodes", 1)
+    result = result_of("listening", root, *few, "--output", tmp_path / "runs")
+    assert len(result["listen"]) == len(result["random"]) == 1
+    assert result["cost_ratio"] > 0
+
+
 def test_topics_cost_nothing(root: Path, tiny_bundle: str) -> None:
     result = result_of("over_topics", root, *model(tiny_bundle), "--episodes", 2)
     assert result["returns_over_topics"] == result["returns_in_process"]

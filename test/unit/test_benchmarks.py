@@ -17,7 +17,16 @@ pytestmark = pytest.mark.slow  # each loads torch in a process of its own
 RunBenchmark = Callable[..., str]
 
 HERE = {"disagreement", "export", "planning", "regression", "results", "update"}
-WITH_NODES = {"damage", "control_rate", "delay", "over_topics", "robot_kills"}
+WITH_NODES = {
+    "bundles",
+    "control_rate",
+    "damage",
+    "delay",
+    "latency",
+    "listening",
+    "over_topics",
+    "robot_kills",
+}
 
 
 @pytest.fixture

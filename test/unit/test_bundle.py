@@ -499,7 +499,7 @@ DAMAGES: dict[str, tuple[Callable[[Folder], None], list[str]]] = {
         _outside("absolute"),
         ["manifest.json: graphs: found file '/", "own folder"],
     ),
-    "graph named as a folder": (_outside(".."), ["cannot be read"]),
+    "graph named as a folder": (_outside(".."), ["graphs: found file '..'", "own folder"]),
     "graph with a NUL in its name": (_outside("a\0b"), ["graphs: found file 'a\\x00b'"]),
     "huge graph": (
         _set("graphs", "imagine", "bytes", 10**10),

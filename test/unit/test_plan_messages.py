@@ -173,7 +173,10 @@ def test_what_is_expected_is_told_as_it_is_measured() -> None:
 
 
 def test_angles_of_several_joints_are_told_in_radians_each() -> None:
-    interface = load_interface("arm")
+    document = load_interface("arm").model_dump()
+    position, velocity, _ = document["observation"][0]["fields"]
+    document["observation"][0]["fields"] = [{**position, "encoding": "angle"}, velocity]
+    interface = Interface.model_validate({**document, "goal": None})
     signature = signature_of(interface, plain.make)
     angles, speeds = np.array([[0.1, -2.0]]), np.array([[3.0, 4.0]])
     seen = np.stack((np.cos(angles), np.sin(angles)), axis=-1).reshape(1, 4)

@@ -17,8 +17,8 @@ PRESETS = sorted((Path(__file__).resolve().parents[2] / "config").glob("*.yaml")
 
 def test_these_are_the_presets() -> None:
     pendulum = {"pendulum", "pendulum_notebook", "pendulum_no_velocity", "pendulum_pixels"}
-    pendulum |= {"robot_pendulum"}
-    assert {path.stem for path in PRESETS} == pendulum | set(ACTION_REPEATS)
+    robots = {"robot_pendulum", "robot_base", "robot_arm"}
+    assert {path.stem for path in PRESETS} == pendulum | robots | set(ACTION_REPEATS)
 
 
 def written_in(path: Path) -> dict[str, Any]:
