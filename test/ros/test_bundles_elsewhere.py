@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from nodes import Diagnostics, Ros
 from std_msgs.msg import UInt8MultiArray
-from test_bundle_topics import in_use, sent
+from test_bundle_topics import announced, sent
 from test_robustness import ALLOWED, write_bundle
 
 from planet_ros.bundle.runtime import load_bundle
@@ -44,7 +44,7 @@ def test_a_controller_learns_of_a_trainer_s_models_without_its_files(
     """The three on one network, with the controller's files elsewhere than the trainer's."""
     run, away = tmp_path / "run", tmp_path / "robot"
     away.mkdir()
-    used = in_use(ros)
+    used = announced(ros, "model_in_use")
     ros.start("gym_bridge", {"bridge.mode": "lock_step", "bridge.wait_for_learner": True})
     trainer = ros.start(
         "trainer",
