@@ -9,6 +9,7 @@ import resource
 import signal
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -173,25 +174,27 @@ def test_what_is_not_its_own_stays(tmp_path: Path, packed: bytes) -> None:
     assert {one.name for one in tmp_path.iterdir()} == {*names, path.name}
 
 
-@pytest.fixture
+@contextmanager
 def room_for_few_bytes() -> Iterator[None]:
-    """No file can become longer than 1000 bytes, as on a disk that is full."""
+    """No file can become longer than 1000 bytes, as on a disk that is full; nor can pytest's own."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_without_room_nothing_is_left_half_done(
-    tmp_path: Path, packed: bytes, request: pytest.FixtureRequest
-) -> None:
+def test_without_room_nothing_is_left_half_done(tmp_path: Path, packed: bytes) -> None:
     store = BundleStore(tmp_path, most=1)
     other, _ = store.put(pack(write_bundle(tmp_path / "other", members=2)))
     before = files_of(other)
-    request.getfixturevalue("room_for_few_bytes")
-    with pytest.raises(UserError, match=r"cannot be kept there: .*make room"):
+    with (
+        room_for_few_bytes(),
+        pytest.raises(UserError, match=r"cannot be kept there: .*make room"),
+    ):
         store.put(packed)
     assert {one.name for one in tmp_path.iterdir()} == {"other", other.name}
     assert files_of(other) == before
