@@ -176,7 +176,7 @@ def test_what_is_not_its_own_stays(tmp_path: Path, packed: bytes) -> None:
 
 @contextmanager
 def room_for_few_bytes() -> Iterator[None]:
-    """No file can become longer than 1000 bytes, as on a disk that is full; nor can pytest's own."""
+    """No file can become longer than 1000 bytes, as on a full disk; nor can pytest's own."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
