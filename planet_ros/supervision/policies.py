@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
 
 from planet_ros.supervision.supervisor import Supervisor
 
@@ -67,26 +67,33 @@ def profile_of(
         TimeoutError: It is not there.
     """
     supervisor.wait_until_known(f"{namespace}/{name}".lstrip("/"), TIMEOUT_S, while_alive)
-    found, since_s = _seen(supervisor.node, name, f"/{namespace}"), time.monotonic()
+    found: Profile | None = None
+    since_s = time.monotonic()
 
     def settled() -> Profile | None:
         nonlocal found, since_s
         now = _seen(supervisor.node, name, f"/{namespace}")
-        if now != found:
+        if now is None or now != found:
             found, since_s = now, time.monotonic()
         return found if time.monotonic() - since_s > SETTLED_S else None
 
     return supervisor.spin_until(settled, TIMEOUT_S, while_alive)
 
 
-def _seen(node: Node, name: str, namespace: str) -> Profile:
+def _seen(node: Node, name: str, namespace: str) -> Profile | None:
+    """What is known of a node now; None: its name is not, though its services may be."""
     asked: dict[tuple[str, str], Any] = {
         ("services", "reply"): node.get_service_names_and_types_by_node,
         ("services", "request"): node.get_client_names_and_types_by_node,
         ("topics", "publish"): node.get_publisher_names_and_types_by_node,
         ("topics", "subscribe"): node.get_subscriber_names_and_types_by_node,
     }
-    names = {rule: frozenset(one for one, _ in ask(name, namespace)) for rule, ask in asked.items()}
+    try:
+        names = {
+            rule: frozenset(one for one, _ in ask(name, namespace)) for rule, ask in asked.items()
+        }
+    except NodeNameNonExistentError:
+        return None
     return Profile(name, namespace, names)
 
 

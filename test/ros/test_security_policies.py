@@ -8,8 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import rclpy
+from nodes import Ros
+from rclpy.node import Node
+from std_msgs.msg import String
 
 from planet_ros.cli.policy import policy_text
+from planet_ros.supervision.policies import profile_of
 
 pytestmark = pytest.mark.ros
 
@@ -75,6 +80,27 @@ def test_a_policy_is_what_the_nodes_do(name: str) -> None:
     robot = name.removeprefix("robot_") if name != "simulation" else None
     text = (FOLDER / f"{name}.xml").read_text(encoding="utf-8")
     assert policy_text(None, {}, robot) == text, "run `make policies`"
+
+
+def test_a_node_that_answers_before_its_name_is_known_is_waited_for(
+    ros: Ros, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Discovery tells of a node's services and of its name apart, in either order."""
+    supervisor, looks = ros.supervisor, 0
+    late: Node | None = None
+
+    def comes_late() -> None:
+        nonlocal late, looks
+        looks += 1
+        if looks == 3:
+            late = rclpy.create_node("late")
+            late.create_publisher(String, "word", 1)
+
+    monkeypatch.setattr(supervisor, "wait_until_known", lambda *_: None)
+    profile = profile_of(supervisor, "late", "", comes_late)
+    assert late is not None
+    late.destroy_node()
+    assert "/word" in profile.allowed["topics", "publish"]
 
 
 @pytest.mark.slow

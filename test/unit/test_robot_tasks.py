@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,10 +37,8 @@ def branches(next_observation, goal):
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "own_tasks.py").write_text(OWN)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    sys.modules.pop("own_tasks", None)
+def own(make_module: Callable[..., None]) -> None:
+    make_module("own_tasks", OWN)
 
 
 def document(**changes: Any) -> Interface:

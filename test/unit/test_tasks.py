@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -195,14 +194,14 @@ class TestFunctions:
         with pytest.raises(UserError, match=r"found the images \['camera'\] alone"):
             Task(pictures, lambda b, a, n, g: a.sum(-1))
 
-    def test_path_is_imported(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        (tmp_path / "own_tasks.py").write_text(
+    def test_path_is_imported(self, make_module: Callable[..., None]) -> None:
+        make_module(
+            "own_tasks",
             "def reach(observation, action, next_observation, goal):\n"
             "    return -observation['arm'].square().sum(dim=-1)\n"
-            "five = 5\n"
+            "five = 5\n",
         )
-        (tmp_path / "broken_tasks.py").write_text("1 / 0\n")
-        monkeypatch.syspath_prepend(str(tmp_path))
+        make_module("broken_tasks", "1 / 0\n")
         task = Task(SIGNATURE, function_of("own_tasks:reach", "reward.function"))
         assert float(rewards(task, arm=[1, 2, 0, 0])) == -5
         for path, message in {
@@ -215,7 +214,6 @@ class TestFunctions:
         }.items():
             with pytest.raises(UserError, match=f"reward.function: .*{message}"):
                 function_of(path, "reward.function")
-        sys.modules.pop("own_tasks")
 
     def test_model_takes_a_task_of_its_own_signature_alone(self) -> None:
         task = quadratic(ObservationTerm("arm", 0, 1.0))
