@@ -23,6 +23,7 @@ from planet_ros.config import (
 from planet_ros.data import Episode, EpisodeStore, Signature
 from planet_ros.data.signature import MAX_DELAY
 from planet_ros.errors import UserError
+from planet_ros.messages.fields import Make
 
 if TYPE_CHECKING:  # what it needs is not on every robot
     from planet_ros.training.run import RunFolder
@@ -160,7 +161,9 @@ def export(options: argparse.Namespace) -> int:
     from planet_ros.training.export import export_checkpoint
 
     overrides = _assignments(options.set)
-    bundle = export_checkpoint(options.run_folder, options.output, overrides)
+    bundle = export_checkpoint(
+        options.run_folder, options.output, overrides, _messages_of(options.run_folder)
+    )
     print(bundle.path)
     return 0
 
@@ -181,6 +184,7 @@ def imagine(options: argparse.Namespace) -> int:
         steps=options.steps,
         samples=options.samples,
         seed=options.seed,
+        make=_messages_of(options.run_folder),
     )
     files = draw(dreamt, options.output or options.run_folder / "imagined")
     if options.json:
@@ -204,6 +208,17 @@ def imagine(options: argparse.Namespace) -> int:
     for errors in dreamt.errors:
         print("  ".join(f"{errors[name]:{max(12, len(name))}.4g}" for name in names))
     return 0
+
+
+def _messages_of(path: Path) -> Make | None:
+    """What gives empty messages, for a run that learned from a robot; it takes ROS."""
+    from planet_ros.training.run import RunFolder
+
+    if not RunFolder(path).interface_file.exists():
+        return None
+    from planet_ros.ros.types import make
+
+    return make
 
 
 def info(options: argparse.Namespace) -> int:

@@ -23,6 +23,7 @@ from torch import Tensor
 from planet_ros.data import Episode, Signature
 from planet_ros.data.store import load_episode
 from planet_ros.errors import UserError
+from planet_ros.messages.fields import Make
 from planet_ros.models import WorldModel
 from planet_ros.models.contract import Dream
 from planet_ros.training.export import open_checkpoint
@@ -72,6 +73,7 @@ def dream_of(
     steps: int | None = None,
     samples: int = 20,
     seed: int = 0,
+    make: Make | None = None,
 ) -> EpisodeDream:
     """Predict a stored episode of a run with the model of its checkpoint; nothing is written.
 
@@ -83,12 +85,13 @@ def dream_of(
             `LONGEST_PREDICTION`.
         samples: Trajectories to draw.
         seed: Of these.
+        make: Gives empty messages, for a run that learned from a robot.
 
     Raises:
         UserError: The run holds no checkpoint or no such episode, or the episode is too short or
             another one than the model's.
     """
-    model = open_checkpoint(path, {"training.device": "cpu"}).model
+    model = open_checkpoint(path, {"training.device": "cpu"}, make).model
     number, episode = _episode(path, number, context, steps)
     model.signature.check(episode.layout, f"{path}: episode {number}")
     steps = min(steps or LONGEST_PREDICTION, len(episode) - context + 1)

@@ -82,7 +82,8 @@ def environment_of(bundle: Bundle, allowed: Collection[str] = ()) -> Environment
     record = bundle.manifest.environment
     if record is None:
         raise UserError(
-            f"{bundle.path}: the manifest names no environment; say which with --env-id"
+            f"{bundle.path}: the manifest names no environment; say which with --env-id, and try a "
+            "robot's model on the robot, with control.launch.py"
         )
     spec = EnvironmentSpec(record.id, record.kwargs, tuple(record.modules), tuple(record.wrappers))
     check_names(spec, allowed, f"{bundle.path}: environment")

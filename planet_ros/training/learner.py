@@ -111,7 +111,7 @@ class Learner:
         self.settings = settings
         self.signature = signature
         self.run = run
-        self._environment = environment
+        self.environment = environment
         self._interface = interface
         self._device = _device(training.device)
         self.model = make_model(settings, signature, task).to(self._device)
@@ -394,7 +394,7 @@ class Learner:
             "signature": self.signature,
             "planner": self.settings.planner,
             "interface": self._interface,
-            "environment": None if self._environment is None else asdict(self._environment),
+            "environment": None if self.environment is None else asdict(self.environment),
             "environment_steps": self.environment_steps,
             "decisions": self.decisions,
             "episodes": self.episodes,

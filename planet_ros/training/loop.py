@@ -13,6 +13,7 @@ from planet_ros.control.exploration import RandomPolicy, exploring
 from planet_ros.control.policy import PlanningPolicy, Policy
 from planet_ros.data import Parts, Signature
 from planet_ros.environments import BrokenEnvironment, Environment, EnvironmentSpec
+from planet_ros.errors import UserError
 from planet_ros.models import Task
 from planet_ros.planning import Plan
 from planet_ros.training.collect import collect
@@ -41,9 +42,15 @@ def train(
 
     Raises:
         UserError: A setting does not fit the environment, the output folder holds a run or cannot
-            be written, or the environment fails; what came before is saved.
+            be written or is a robot's, or the environment fails; what came before is saved.
         KeyboardInterrupt: Ctrl-C; everything is saved, and the text says how to continue.
     """
+    folder = RunFolder.of(settings.training.output)
+    if settings.training.resume and folder.interface_file.exists():
+        raise UserError(
+            f"{folder.path}: found the run of a robot, expected that of an environment; the "
+            "trainer node goes on with it: ros2 launch planet_ros robot.launch.py resume:=true"
+        )
     environment = Environment(
         EnvironmentSpec.of(settings), episode_steps=settings.training.episode_steps
     )

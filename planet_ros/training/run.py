@@ -8,7 +8,9 @@ from typing import Any
 
 from planet_ros.config import LearnerSettings, save_settings
 from planet_ros.errors import UserError
-from planet_ros.files import mend
+from planet_ros.files import mend, write_whole
+from planet_ros.interface.document import Interface
+from planet_ros.interface.files import interface_text
 from planet_ros.training.lock import RunLock
 
 # As each of its users says it: the command line, `ros2 launch`, a parameter file.
@@ -98,6 +100,10 @@ class RunFolder:
         """Write the settings down."""
         save_settings(settings, self.settings_file)
 
+    def save_interface(self, interface: Interface) -> None:
+        """Write down what the robot is: the document that the settings name may change later."""
+        write_whole(self.interface_file, interface_text(interface).encode())
+
     @property
     def bundle(self) -> Path:
         """The bundle that the controller takes."""
@@ -122,6 +128,11 @@ class RunFolder:
     def settings_file(self) -> Path:
         """The settings of the run."""
         return self.path / "settings.yaml"
+
+    @property
+    def interface_file(self) -> Path:
+        """The document about the robot, where one was learned from."""
+        return self.path / "interface.yaml"
 
     @property
     def metrics_file(self) -> Path:

@@ -128,6 +128,8 @@ class Session:
         # Only now, when they are known to fit: settings that do not must not replace those that do.
         with self._writing():
             self.run.lock.claim()
+            if interface is not None:
+                self.run.save_interface(interface)
             self.run.save_settings(settings)
         if self.run.note:
             self._say(self.run.note)

@@ -6,15 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import plain_messages as plain
 import pytest
 from arrays import float32
 
+from planet_ros.bundle.runtime import load_bundle
 from planet_ros.config import Settings
 from planet_ros.data import Step
+from planet_ros.errors import UserError
 from planet_ros.interface.files import load_interface
 from planet_ros.interface.signature import signature_of
+from planet_ros.report.dreams import dream_of
+from planet_ros.training.export import export_checkpoint
+from planet_ros.training.loop import train
 from planet_ros.training.session import Session
+from planet_ros.training.tasks import task_of
 
 MakeSettings = Callable[..., Settings]
 
@@ -70,3 +77,42 @@ def test_a_robots_model_is_fitted_at_cuts_unless_every_so_many_steps(
     due = [session.add(step(index)) for index in [*range(9), *range(7)]]
     assert sum(due) == fits
     assert due[9] == (robot and every == 0)
+
+
+def test_a_robots_run_is_opened_again_from_its_folder_alone(
+    root: Path, tmp_path: Path, tiny_settings: MakeSettings
+) -> None:
+    """Its document may be gone, and what it knows of the reward is what the weights go with."""
+    interface, run = load_interface(root / "config/interfaces/pendulum.yaml"), tmp_path / "run"
+    signature = signature_of(interface, plain.make)
+    session = Session(
+        tiny_settings(run, {"training.random_steps": 20, "training.updates": 2}),
+        signature,
+        environment=None,
+        interface=interface,
+        task=task_of(interface, signature, plain.make),
+        say=lambda line: None,
+    )
+    for index in range(30):
+        session.add(step(index))
+    session.fit()
+    session.finish()
+    session.close()
+    learned = load_bundle(session.run.bundle)
+    copy = export_checkpoint(run, tmp_path / "model", {"planner.horizon": 7}, plain.make)
+    assert copy.manifest.interface == interface == learned.manifest.interface
+    assert (copy.manifest.horizon, learned.manifest.horizon) == (7, 4)
+    assert copy.manifest.environment is None
+    seen, action = {"joint": float32([1, 0, 3])}, float32([0.5])
+    plans = np.zeros((1, 4, 1), np.float32)
+    rewards = []
+    for bundle, horizon in ((learned, 4), (copy, 7)):
+        belief = bundle.model.observe(bundle.model.initial_belief(), action, seen)
+        ahead = np.resize(plans, (1, horizon, 1))
+        rewards.append(bundle.model.imagine(belief, ahead).rewards[0, :4])
+    np.testing.assert_allclose(*rewards, rtol=1e-5)
+    assert dream_of(run, context=4, steps=5, make=plain.make).steps == 5
+    with pytest.raises(UserError, match="the run of a robot, expected the types of its messages"):
+        export_checkpoint(run, tmp_path / "other", {})
+    with pytest.raises(UserError, match=r"the run of a robot.*resume:=true"):
+        train(tiny_settings(run, {"training.resume": True}))
