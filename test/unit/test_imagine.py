@@ -156,7 +156,7 @@ class TestDreamOf:
         ],
     )
     def test_what_cannot_be_is_refused(
-        self, tiny_run: Path, arguments: dict[str, int], reason: str
+        self, tiny_run: Path, arguments: dict[str, Any], reason: str
     ) -> None:
         with pytest.raises(UserError, match=reason):
             dream_of(tiny_run, **arguments)

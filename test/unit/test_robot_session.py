@@ -110,7 +110,7 @@ def test_a_robots_run_is_opened_again_from_its_folder_alone(
         belief = bundle.model.observe(bundle.model.initial_belief(), action, seen)
         ahead = np.resize(plans, (1, horizon, 1))
         rewards.append(bundle.model.imagine(belief, ahead).rewards[0, :4])
-    np.testing.assert_allclose(*rewards, rtol=1e-5)
+    np.testing.assert_allclose(rewards[0], rewards[1], rtol=1e-5)
     assert dream_of(run, context=4, steps=5, make=plain.make).steps == 5
     with pytest.raises(UserError, match="the run of a robot, expected the types of its messages"):
         export_checkpoint(run, tmp_path / "other", {})
