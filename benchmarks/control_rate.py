@@ -69,7 +69,11 @@ def measure(options: argparse.Namespace, logs: Path) -> dict[str, Any]:
         "bridge.mode": "real_time",
         "bridge.real_time_factor": options.rate * bundle.manifest.signature.period_s,
     }
-    act = {"model": str(options.model.resolve()), "controller.rate_hz": float(options.rate)}
+    act = {
+        "model": str(options.model.resolve()),
+        "controller.rate_hz": float(options.rate),
+        "controller.realtime_priority": options.priority,
+    }
     config = find_config("pendulum.yaml")
     with (
         Supervisor() as supervisor,
@@ -150,6 +154,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=30.0, help="to measure (default: 30)")
     parser.add_argument(
         "--warm-up", type=float, default=3.0, help="seconds before that (default: 3)"
+    )
+    parser.add_argument(
+        "--priority", type=int, default=0, help="real-time priority of the controller"
     )
     parser.add_argument("--domain", type=int, help="ROS_DOMAIN_ID (default: any)")
     parser.add_argument(

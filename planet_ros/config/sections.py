@@ -391,6 +391,14 @@ class ControllerSettings(Section):
         description="Control periods for which the last plan may go on giving commands while newer "
         "ones are late or fail; after that the safe command is sent.",
     )
+    realtime_priority: int = Field(
+        0,
+        ge=0,
+        le=99,
+        description="Linux's real-time priority (SCHED_FIFO) while the controller is active, so "
+        "that nothing with less keeps it from being in time on a busy machine; 0: none. Where it "
+        "is not allowed, a warning says how to allow it. Give it less than the robot's drivers.",
+    )
     explore: bool = Field(
         False,
         description="Add training.exploration_noise to planned commands: for learning in "

@@ -19,6 +19,7 @@ from planet_ros.errors import UserError
 from planet_ros.messages.announcements import Announcement
 from planet_ros.messages.fields import shortened
 from planet_ros.messages.sizes import BYTES_TYPE, TEXT_TYPE, check_bytes
+from planet_ros.ros.priority import stay_ordinary
 from planet_ros.ros.subscriptions import decoded, subscribe
 from planet_ros.ros.topics import LATCHED, MODEL_BUNDLE_TOPIC, MODEL_TOPIC, check_topics
 
@@ -62,7 +63,9 @@ class BundleWatch:
         self._in_use = in_use
         self._loading: Future[Bundle] | None = None
         self._newest: Callable[[], Bundle] | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
+        self._thread = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix="loader", initializer=stay_ordinary
+        )
         self._loaded = node.create_guard_condition(self._on_loaded)
         self._subscription = (
             node.create_subscription(

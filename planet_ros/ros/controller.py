@@ -30,6 +30,7 @@ from planet_ros.ros.commands import CommandPublisher
 from planet_ros.ros.diagnostics import Diagnostics, Situation
 from planet_ros.ros.inputs import WARNING_PERIOD_S, Inputs
 from planet_ros.ros.plans import PlanPublisher
+from planet_ros.ros.priority import ORDINARY, set_priority
 from planet_ros.ros.robot import Robot
 from planet_ros.ros.standstill import Standstill
 from planet_ros.ros.subscriptions import crowd
@@ -76,6 +77,7 @@ class Controller:
             self._robot = self._robot or Robot.of(self._bundle)
             self._check(self._bundle, self._robot)
         self._ticks: Timer | None = None
+        self._priority = ORDINARY
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         # In lock-step simulated time stands still until a command comes: what waits is real.
         simulated = bool(node.get_parameter("use_sim_time").value) and not self._lock_step
@@ -137,6 +139,7 @@ class Controller:
         if self._bundle is not None:
             loop.use(self._bundle)
         self._loop = loop
+        self._hurry()
         if self._commands is not None:
             self._commands.begin()
         self._inputs.begin()
@@ -151,12 +154,31 @@ class Controller:
         loop, self._loop = self._loop, None
         if loop is None:
             return
-        self._settle(loop, reason)
-        self._stop.set()
-        if not loop.close():
-            self._node.get_logger().warn("the plan under way is left behind: a graph takes long")
-        if self._commands is not None:
-            self._commands.flush()
+        try:
+            self._settle(loop, reason)
+            self._stop.set()
+            if not loop.close():
+                text = "the plan under way is left behind: a graph takes long"
+                self._node.get_logger().warn(text)
+            if self._commands is not None:
+                self._commands.flush()
+        finally:
+            if self._priority != ORDINARY:
+                self._priority = ORDINARY
+                set_priority(ORDINARY)
+
+    def _hurry(self) -> None:
+        """Wait for nobody else's turn from now on, where that is asked for and allowed."""
+        wanted = self._settings.controller.realtime_priority
+        if wanted == ORDINARY:
+            return
+        if reason := set_priority(wanted):
+            self._node.get_logger().warn(
+                f"controller.realtime_priority: found {wanted}, but {reason}; the controller goes "
+                "on without, and may be late when the machine is busy"
+            )
+            return
+        self._priority = wanted
 
     def _settle(self, loop: ControlLoop, reason: str) -> None:
         """Send safe commands until they stay as they are: a ramp to its end, within a while."""
@@ -342,4 +364,5 @@ class Controller:
             lacking=self._inputs.lacking(),
             dropped=self._inputs.dropped,
             period=Latency() if self._commands is None else self._commands.period,
+            priority=self._priority,
         )

@@ -18,7 +18,7 @@ from planet_ros.ros.middleware import give_large_blocks_back
 from planet_ros.ros.parameters import NodeSettings
 from planet_ros.ros.run import run_node
 
-SWITCH_INTERVAL_S = 0.0002
+SWITCH_INTERVAL_S = 0.00005
 
 CHANGEABLE = (
     "seed",

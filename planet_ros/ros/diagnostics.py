@@ -37,6 +37,7 @@ class Situation:
         crowd: Who else publishes where there should be one publisher; empty if nobody does.
         unheard: Who listens to commands and never hears them; empty if all do.
         stopped_clock: That simulated time stands still; empty if it does not.
+        priority: Real-time priority that the controller has; 0: none.
     """
 
     bundle: Bundle | None = None
@@ -51,6 +52,7 @@ class Situation:
     crowd: str = ""
     unheard: str = ""
     stopped_clock: str = ""
+    priority: int = 0
 
     def judgement(self) -> tuple[bytes, str]:
         """Level and message of the status."""
@@ -90,6 +92,7 @@ class Situation:
             "dropped_messages": self.dropped,
             "other_publishers": self.crowd,
             "unheard_commands": self.unheard,
+            "realtime_priority": self.priority,
         }
         if self.loop is not None:
             values.update(vars(self.loop.counters))

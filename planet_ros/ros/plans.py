@@ -16,6 +16,7 @@ from planet_ros.control.policy import FilteredPlan
 from planet_ros.interface.ahead import ExpectationWriter, PlanWriter
 from planet_ros.messages.fields import shortened
 from planet_ros.messages.vectors import VECTOR_TYPE
+from planet_ros.ros.priority import stay_ordinary
 from planet_ros.ros.robot import Robot
 from planet_ros.ros.topics import NEWEST_RELIABLE, PLAN_TOPIC, PREDICTED_TOPIC
 from planet_ros.ros.types import make, message_class
@@ -43,7 +44,9 @@ class PlanPublisher:
         self._writer = PlanWriter(robot.interface, robot.signature, make)
         self._publishers = {PLAN_TOPIC: self._announced(PLAN_TOPIC, self._writer.type)}
         self._publishing = threading.Lock()  # while it is held, no publisher is taken away
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="plans")
+        self._thread = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix="plans", initializer=stay_ordinary
+        )
         self._job: Future[None] | None = None
         self._shown_s = 0.0
         self._expectation: tuple[str, ExpectationWriter] | None = None

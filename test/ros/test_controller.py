@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import time
@@ -80,6 +81,27 @@ def test_the_safe_command_is_the_last_one(ros: Ros, tiny_bundle: str, how: int |
     count = len(commands)
     ros.spin(10 * PERIOD_S)
     assert len(commands) == count
+
+
+def test_it_has_real_time_priority_while_it_is_active(ros: Ros, tiny_bundle: str) -> None:
+    """Where that is not allowed it acts all the same, and says so."""
+    values = {"model": tiny_bundle, "controller.realtime_priority": 3, **ACTING}
+    commands = ros.collect(Float64MultiArray, "commands", EVERY_STEP)
+    reported = Diagnostics(ros)
+    controller = ros.start("controller", values)
+    ros.activate_controller()
+    ros.start("gym_bridge", {**ENVIRONMENT, "bridge.mode": "real_time"})
+    ros.until(lambda: sum(not is_safe(message) for message in commands) > 10)
+
+    def policies() -> list[int]:
+        tasks = Path(f"/proc/{controller.pid}/task").iterdir()
+        return [os.sched_getscheduler(int(task.name)) for task in tasks]
+
+    if "may not have it" not in controller.output:
+        ros.until(lambda: reported.values.get("realtime_priority") == "3")
+        assert policies().count(os.SCHED_FIFO) > 2  # the planning thread and the middleware's too
+    assert change_state(ros, Transition.TRANSITION_DEACTIVATE)
+    assert set(policies()) == {os.SCHED_OTHER}
 
 
 def test_a_bridge_that_dies_makes_the_controller_send_the_safe_command(

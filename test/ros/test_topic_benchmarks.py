@@ -57,6 +57,7 @@ def test_a_controller_answers(root: Path, tiny_bundle: str) -> None:
     result = result_of("latency", root, "--model", tiny_bundle, *few)
     assert (result["answers"], result["unanswered"]) == (20, 0)
     assert result["whole_ms"]["p50"] > result["less_planning_ms"]["p50"]
+    assert result["echo_ms"]["p50"] > 0
 
 
 def test_what_a_joystick_teaches_is_learned(root: Path, tmp_path: Path) -> None:
