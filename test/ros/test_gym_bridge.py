@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 
@@ -88,8 +89,9 @@ def test_commands_that_are_all_dropped_are_not_called_silence(ros: Ros) -> None:
     for data in ([1.0], [0.0] * 10**6, [float("nan"), 0.0]):
         publisher.publish(Float64MultiArray(data=data))
         ros.spin(0.1)  # the newest alone is kept for a reader
-    text = "all 3 messages on '/commands' (1 publishers) were dropped, the last: vector: found nan"
-    ros.until(lambda: text in bridge.output)
+    # On a busy machine the last may have come before the bridge had looked at the large one.
+    text = r"all [123] messages on '/commands' \(1 publishers\) were dropped, the last: vector: "
+    ros.until(lambda: re.search(f"{text}found nan", bridge.output) is not None)
     assert bridge.poll() is None
 
 

@@ -43,6 +43,6 @@ def test_killed_before_any_write_it_goes_on_as_if_it_had_not_been(
 def test_killed_at_random_moments_it_goes_on_as_if_it_had_not_been(
     root: Path, tmp_path: Path
 ) -> None:
-    result = killed(root, tmp_path, "moments", "50", "0")
+    result = killed(root, tmp_path, "moments", "20", "0")  # by hand 50, or as many as one likes
     assert result["wrong"] == []
-    assert result["kills"] >= 40  # the others had ended before
+    assert result["kills"] >= 15  # the others had ended before
