@@ -86,10 +86,6 @@ class Pitcher:
         except TimeoutError:
             return None
 
-    def rest(self, until_s: float) -> None:
-        """Wait until it is time for the next."""
-        self._supervisor.spin_until(lambda: time.perf_counter() >= until_s or None)
-
     def _on_answer(self, message: Float64MultiArray) -> None:
         now_s = time.perf_counter()
         if read_label(message).stamp_ns == self._stamp_ns:
@@ -130,7 +126,7 @@ def measure(options: argparse.Namespace, logs: Path) -> dict[str, Any]:
                     if number >= options.warm_up:
                         lost += answered_s is None
                         seconds += [] if answered_s is None else [answered_s]
-                    pitcher.rest(due_s)
+                    time.sleep(max(0.0, due_s - time.perf_counter()))
             report = supervisor.spin_until(lambda: pitcher.report, ANSWER_LIMIT_S)
     finally:
         echoing.terminate()
