@@ -13,7 +13,6 @@ process adds, is in that. The last line is one JSON object.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import subprocess
@@ -26,7 +25,6 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import ExternalShutdownException
 from std_msgs.msg import Float64MultiArray
 
 from planet_ros.bundle.runtime import load_bundle
@@ -51,8 +49,7 @@ def echo() -> None:
     node = rclpy.create_node(ECHO)
     answers = node.create_publisher(Float64MultiArray, ECHOED_TOPIC, NEWEST_RELIABLE)
     node.create_subscription(Float64MultiArray, ECHO, answers.publish, NEWEST_RELIABLE)
-    with contextlib.suppress(ExternalShutdownException):
-        rclpy.spin(node)
+    rclpy.spin(node)
 
 
 class Pitcher:
@@ -129,14 +126,14 @@ def measure(options: argparse.Namespace, logs: Path) -> dict[str, Any]:
                     time.sleep(max(0.0, due_s - time.perf_counter()))
             report = supervisor.spin_until(lambda: pitcher.report, ANSWER_LIMIT_S)
     finally:
-        echoing.terminate()
+        echoing.kill()
         echoing.wait()
     planning_ms = float(report["planning_p50_ms"])
     whole_ms = 1e3 * np.array(found[VECTOR_PART])
     return {
         "answers": len(found[VECTOR_PART]),
         "unanswered": lost,
-        "planning_p50_ms": round(planning_ms, 3),
+        "planning_ms": {name: float(report[f"planning_{name}_ms"]) for name in ("p50", "p99")},
         "whole_ms": _percentiles(whole_ms),
         "less_planning_ms": _percentiles(whole_ms - planning_ms),
         "echo_ms": _percentiles(1e3 * np.array(found[ECHO])),
