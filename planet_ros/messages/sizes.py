@@ -6,6 +6,7 @@ lengths at the beginning are read, and nothing else.
 
 ```
 Float64MultiArray   0 1 0 0 │ parts │ …                                   parts: uint32
+UInt8MultiArray     0 1 0 0 │ parts │ … │ offset │ length │ bytes
 Image               0 1 0 0 │ s, ns │ length │ frame_id … │ h, w │ length │ encoding … │ …
 CompressedImage     0 1 0 0 │ s, ns │ length │ frame_id … │ length │ format … │ …
 ```
@@ -63,6 +64,28 @@ def check_bytes(type_name: str, data: bytes, numbers: int | None = None) -> None
     elif type_name == COMPRESSED_TYPE:
         at = _after_text(data, _HEAD + 8, "frame_id")
         _after_text(data, at, "format")
+
+
+def bytes_in(data: bytes) -> memoryview:
+    """The bytes that a `BYTES_TYPE` without a layout holds, where they are.
+
+    To decode such a message takes 20 ms for 10 MB, in which no other thread runs Python.
+
+    Args:
+        data: As it came.
+
+    Raises:
+        UserError: It has a layout, or another number of bytes than it says.
+    """
+    if _number(data, _HEAD):
+        raise UserError("found bytes with a layout, expected none: its dim is to be empty")
+    begin = _HEAD + 12  # behind the number of parts, data_offset and its own length
+    length = _number(data, begin - 4)
+    if not begin + length <= len(data) < begin + length + 4:  # ends may be filled up
+        raise UserError(
+            f"found {max(0, len(data) - begin)} bytes, expected {length} as the message says"
+        )
+    return memoryview(data)[begin : begin + length]
 
 
 def _limit(type_name: str, numbers: int | None) -> int:

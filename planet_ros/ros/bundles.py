@@ -18,9 +18,9 @@ from planet_ros.config import ControllerSettings, PlannerSettings
 from planet_ros.errors import UserError
 from planet_ros.messages.announcements import Announcement
 from planet_ros.messages.fields import shortened
-from planet_ros.messages.sizes import BYTES_TYPE, TEXT_TYPE, check_bytes
+from planet_ros.messages.sizes import BYTES_TYPE, TEXT_TYPE, bytes_in, check_bytes
 from planet_ros.ros.priority import stay_ordinary
-from planet_ros.ros.subscriptions import decoded, subscribe
+from planet_ros.ros.subscriptions import subscribe
 from planet_ros.ros.topics import LATCHED, MODEL_BUNDLE_TOPIC, MODEL_TOPIC, check_topics
 
 MAX_REFUSAL = 1000
@@ -103,9 +103,8 @@ class BundleWatch:
         self._load(partial(self._stored, data))
 
     def _stored(self, data: bytes) -> Bundle:
-        message = decoded(BYTES_TYPE, data, self._max_bytes)
         in_use = None if self._in_use is None else _resolved(self._in_use.path)
-        return load(*self._store.put(memoryview(message.data), in_use))
+        return load(*self._store.put(bytes_in(data), in_use))
 
     def _refuse(self, reason: UserError) -> None:
         self._drop(f"a message on '{self._subscription.topic_name}'", reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from array import array
 from pathlib import Path
@@ -15,7 +16,7 @@ pytest.importorskip("rclpy")
 
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image, JointState, LaserScan
-from std_msgs.msg import Float64MultiArray, MultiArrayDimension, String
+from std_msgs.msg import Float64MultiArray, MultiArrayDimension, String, UInt8MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from planet_ros.errors import UserError
@@ -25,7 +26,7 @@ from planet_ros.messages.announcements import MAX_CHARACTERS, Announcement
 from planet_ros.messages.compressed import COMPRESSED_TYPE, read_compressed
 from planet_ros.messages.fields import MAX_LABEL, MAX_LENGTH, header_stamp_ns
 from planet_ros.messages.images import IMAGE_TYPE, image_stamp_ns, read_image
-from planet_ros.messages.sizes import OTHER_BYTES, TEXT_TYPE, check_bytes
+from planet_ros.messages.sizes import OTHER_BYTES, TEXT_TYPE, bytes_in, check_bytes
 from planet_ros.messages.steps import MAX_PARTS, read_step
 from planet_ros.messages.vectors import VECTOR_TYPE, read_label, read_vector
 from planet_ros.ros.subscriptions import decoded
@@ -174,3 +175,28 @@ def test_any_bytes_are_a_message_or_a_user_error(kind: str, data: st.DataObject)
             assert len(str(error)) < 1500
         else:
             read(kind, message)
+
+
+@given(st.binary(max_size=100))
+def test_bytes_of_a_message_are_found_where_they_are(content: bytes) -> None:
+    data = serialize_message(UInt8MultiArray(data=array("B", content)))
+    assert bytes_in(data) == content
+    big_endian = b"\0\0\0\0" + bytes(8) + len(content).to_bytes(4, "big") + content
+    assert bytes_in(big_endian) == content
+
+
+@given(st.binary(max_size=40))
+def test_what_holds_no_bytes_is_refused(data: bytes) -> None:
+    with contextlib.suppress(UserError):
+        assert bytes_in(data).tobytes() in data
+
+
+def test_bytes_that_are_not_as_many_as_is_said_or_have_a_layout_are_refused() -> None:
+    data = serialize_message(UInt8MultiArray(data=array("B", bytes(8))))
+    for changed in (data[:-1], data + bytes(4), data[:10]):
+        with pytest.raises(UserError, match="as the message says"):
+            bytes_in(changed)
+    message = UInt8MultiArray(data=array("B", bytes(8)))
+    message.layout.dim = [MultiArrayDimension(label="x")]
+    with pytest.raises(UserError, match="found bytes with a layout"):
+        bytes_in(serialize_message(message))
