@@ -18,8 +18,12 @@ ROBOT = [
     "pydantic>=2.6,<3",
 ]
 
+# Bags, read and written without ROS.
+BAGS = ["rosbags>=0.11.3,<0.12"]
+
 # The learner's half.
 TRAIN = [
+    *BAGS,
     # Pinned exactly: the exporter from torch to ONNX changes from release to release, and an
     # exported graph has to give the same numbers as the model that it was made from.
     "torch==2.13.0",
@@ -110,6 +114,7 @@ setup(
     python_requires=">=3.10",
     install_requires=ROBOT,
     extras_require={
+        "bags": BAGS,
         "train": TRAIN,
         "dm_control": DM_CONTROL,
         "ros": ROS,

@@ -211,14 +211,11 @@ def imagine(options: argparse.Namespace) -> int:
 
 
 def _messages_of(path: Path) -> Make | None:
-    """What gives empty messages, for a run that learned from a robot; it takes ROS."""
+    """What gives empty messages, for a run that learned from a robot."""
+    from planet_ros.cli.bags import any_messages
     from planet_ros.training.run import RunFolder
 
-    if not RunFolder(path).interface_file.exists():
-        return None
-    from planet_ros.ros.types import make
-
-    return make
+    return any_messages() if RunFolder(path).interface_file.exists() else None
 
 
 def info(options: argparse.Namespace) -> int:
@@ -297,9 +294,13 @@ def interface(options: argparse.Namespace) -> int:
         return 0
     if options.markdown:
         raise UserError("--markdown: found a document too, expected one of them")
-    from planet_ros.ros.types import make
+    from planet_ros.cli.bags import any_messages, first_interface
 
-    print(summary(load_interface(options.document), make))
+    path = Path(options.document).expanduser()
+    if path.is_dir() or path.suffix in (".mcap", ".db3"):
+        print(first_interface(path), end="")
+        return 0
+    print(summary(load_interface(options.document), any_messages()))
     return 0
 
 
@@ -344,6 +345,27 @@ def _experience(path: Path) -> tuple[Sequence[Episode], Signature | None]:
             "episode-NUMBER.npz"
         )
     return episodes, signature
+
+
+def import_(options: argparse.Namespace) -> int:
+    """``planet-ros import``."""
+    from planet_ros.cli.bags import import_bags
+
+    return import_bags(options)
+
+
+def topics(options: argparse.Namespace) -> int:
+    """``planet-ros topics``."""
+    from planet_ros.cli.bags import topics as run
+
+    return run(options)
+
+
+def record(options: argparse.Namespace) -> int:
+    """``planet-ros record``."""
+    from planet_ros.cli.bags import record as run
+
+    return run(options)
 
 
 def policy(options: argparse.Namespace) -> int:

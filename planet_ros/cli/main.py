@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import keyword
 import os
 import signal
 import sys
@@ -30,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Only now: it takes a second or two, in which Ctrl-C is pressed as well as at any time.
         from planet_ros.cli import commands
 
-        return int(getattr(commands, options.command)(options))
+        name = options.command
+        return int(getattr(commands, f"{name}_" if keyword.iskeyword(name) else name)(options))
     except UserError as error:
         return _failed(command, str(error))
     except ModuleNotFoundError as error:
@@ -39,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(
             command,
             f"{error}; this command needs the learner's packages: pip install '.[train]' in the "
-            "folder of planet_ros (and '.[ros]' where ROS 2 itself is not installed)",
+            "folder of planet_ros, or '.[bags]' for bags alone (and '.[ros]' where ROS 2 itself is "
+            "not installed)",
         )
     except BrokenPipeError:  # of `planet-ros … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -220,16 +223,20 @@ the newest one it has seen least.""",
     interface = _command(
         subparsers,
         "interface",
-        "check the document that says what a robot is to a model, or print its reference",
+        "check the document that says what a robot is to a model, or write a first one from a bag",
         """
   planet-ros interface robot.yaml
   planet-ros interface pendulum
-  planet-ros interface --markdown > docs/interface.md""",
+  planet-ros interface recorded_bag > robot.yaml
+  planet-ros interface --markdown > docs/interface.md
+
+Of a bag, states and commands are told apart by their types and names, and ranges are those of the
+commands in it: what is printed is to be edited, and says where.""",
     )
     interface.add_argument(
         "document",
         nargs="?",
-        help="a file, or the name of one that comes with the package (config/interfaces/)",
+        help="a file, the name of one that comes with the package (config/interfaces/), or a bag",
     )
     interface.add_argument("--markdown", action="store_true", help="print the reference page")
 
@@ -266,6 +273,63 @@ period in which they are sent have the delay 0.""",
         action="store_true",
         help="print one JSON object on the last line: delay_periods, compensated, more, reason, "
         "shown_by, steps, lags",
+    )
+
+    topics = _command(
+        subparsers,
+        "topics",
+        "list the topics of bags, with types, rates and fields",
+        """
+  planet-ros topics recorded_bag
+  planet-ros topics recorded_bag --json | tail -n 1
+
+A bag is the folder that `ros2 bag record` or `planet-ros record` writes, or one file of it, in MCAP
+or sqlite3. It takes no ROS.""",
+    )
+    _bags_argument(topics)
+    topics.add_argument(
+        "--json", action="store_true", help="print one JSON object on the last line"
+    )
+
+    importing = _command(
+        subparsers,
+        "import",
+        "make episodes of the messages in bags",
+        """
+  planet-ros import recorded_bag --interface robot.yaml --output data/robot
+  planet-ros import bags/* --interface robot.yaml --output data/robot --namespace robot1
+  planet-ros train --data data/robot --output runs/robot
+
+The bags are read together, in the order of time, by the object that makes steps of live topics: at
+each control period the newest state, and what was commanded by whomever. What was used and what was
+not, and why, is printed, with the rate of each topic and how late commands act. Episodes are cut
+where something is missing, and after end.after_steps of the interface (else after 1000 steps). The
+folder then holds one npz file an episode, and the interface.""",
+    )
+    _bags_argument(importing)
+    _interface_option(importing)
+    importing.add_argument(
+        "--output", type=_path, required=True, help="folder of the episodes, a new one"
+    )
+    importing.add_argument(
+        "--json", action="store_true", help="print one JSON object on the last line"
+    )
+
+    record = _command(
+        subparsers,
+        "record",
+        "record the topics of an interface to a bag, where ros2 bag is not at hand",
+        """
+  planet-ros record --interface robot.yaml --output recorded_bag
+  planet-ros record --interface base --output recorded_bag --seconds 60
+
+Ctrl-C ends it. The bag is in MCAP with zstd, with the definitions of its types, as `ros2 bag`
+and Foxglove read it.""",
+    )
+    _interface_option(record)
+    record.add_argument("--output", type=_path, required=True, help="folder of the bag, a new one")
+    record.add_argument(
+        "--seconds", type=float, default=0.0, help="end after so long (default: with Ctrl-C)"
     )
 
     policy = _command(
@@ -332,6 +396,28 @@ def _command(subparsers: Any, name: str, summary: str, examples: str) -> argpars
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     return parser
+
+
+def _bags_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "bags", type=_path, nargs="+", metavar="BAG", help="folder of a bag, or a file of it"
+    )
+
+
+def _interface_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--interface",
+        required=True,
+        help="document of the robot: a file, or the name of one that comes with the package",
+    )
+    parser.add_argument(
+        "--namespace", default="", help="in which the robot has its topics (default: none)"
+    )
+    parser.add_argument(
+        "--lock-step",
+        action="store_true",
+        help="it is a simulation that waits for the command after each step",
+    )
 
 
 def _model_option(parser: argparse.ArgumentParser) -> None:

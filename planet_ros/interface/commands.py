@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from planet_ros.interface.document import Interface
 from planet_ros.interface.writing import ActionWriter
 
+_NEVER_NS = np.iinfo(np.int64).max
+
 MOST_KEPT = 100
 """Commands that are kept at most."""
 
@@ -37,8 +39,8 @@ class Commands:
         self._values = np.zeros(count)
         self._known = np.zeros(count, np.bool_)
         self._expire_ns = np.zeros(count, np.int64)
-        # When each state of knowledge began, with the times at which its numbers expire.
-        self._states: deque[tuple[int, NDArray[np.float64], NDArray[np.int64]]] = deque()
+        # When each state of knowledge began, the action, and the times at which its numbers expire.
+        self._states: deque[tuple[int, NDArray[np.float32], NDArray[np.int64]]] = deque()
         self._answers: dict[int, NDArray[np.float32]] = {}
         self._unstamped: NDArray[np.float32] | None = None
 
@@ -52,15 +54,13 @@ class Commands:
         timeout_ns = self._timeout_ns[topic]
         self._values[indices] = values
         self._known[indices] = True
-        self._expire_ns[indices] = (
-            received_ns + timeout_ns if timeout_ns else np.iinfo(np.int64).max
-        )
+        self._expire_ns[indices] = received_ns + timeout_ns if timeout_ns else _NEVER_NS
         if not self._known.all():
             return
-        self._states.append((received_ns, self._values.copy(), self._expire_ns.copy()))
+        action = self._within(self._values)
+        self._states.append((received_ns, action, self._expire_ns.copy()))
         while len(self._states) > MOST_KEPT:
             self._states.popleft()
-        action = self._within(self._values)
         if stamp_ns is None:
             self._unstamped = action
         else:
@@ -74,8 +74,8 @@ class Commands:
             self._states.popleft()
         if not self._states or self._states[0][0] > at_ns:
             return None
-        _, values, expire_ns = self._states[0]
-        return self._within(values) if (at_ns < expire_ns).all() else None
+        _, action, expire_ns = self._states[0]
+        return action if (at_ns < expire_ns).all() else None
 
     def newest(self, now_ns: int) -> NDArray[np.float32] | None:
         """What acts now, without forgetting what acted before."""
@@ -91,4 +91,4 @@ class Commands:
 
     def _within(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
         """As the robot takes it: somebody else's command may lie outside of the range."""
-        return np.clip(values, self._low, self._high).astype(np.float32)
+        return np.minimum(np.maximum(values, self._low), self._high).astype(np.float32)

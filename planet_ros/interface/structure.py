@@ -50,7 +50,8 @@ def _declared(kind: type) -> tuple[str, ...] | None:
     if fields is not None:
         return tuple(fields())
     if dataclasses.is_dataclass(kind):
-        return tuple(field.name for field in dataclasses.fields(kind))
+        fields = (field.name for field in dataclasses.fields(kind))
+        return tuple(name for name in fields if not name.startswith("__"))  # rosbags: __msgtype__
     slots = getattr(kind, "__slots__", ())
     names = (slots,) if isinstance(slots, str) else tuple(slots)
     return tuple(name.lstrip("_") for name in names) or None

@@ -88,12 +88,12 @@ class LearnedRobot:
             self._exploring = Exploring(
                 self._node, self._interface, self.timeline, session, stream=self._stream
             )
-        qualities, profiles = _qualities(self._interface), LOCK_STEP_QOS if self._lock_step else QOS
+        wanted, profiles = qualities(self._interface), LOCK_STEP_QOS if self._lock_step else QOS
         for topic, type_name in self.timeline.topics.items():
             self._sources[topic] = self._listener.listen(
                 type_name,
                 topic,
-                profiles[qualities.get(topic, "sensor_data")],
+                profiles[wanted.get(topic, "sensor_data")],
                 read=partial(self._read, topic),
                 take=lambda _: None,
                 what=f"a message on '{topic}'",
@@ -177,13 +177,13 @@ class LearnedRobot:
         return f"{self._name}: {text}" if self._name else text
 
 
-def _qualities(interface: Interface) -> dict[str, Qos]:
+def qualities(interface: Interface) -> dict[str, Qos]:
     """Quality of service by topic; where parts ask for several, the one that any publisher has."""
-    qualities: dict[str, Qos] = {}
+    found: dict[str, Qos] = {}
     for part in (*interface.sources, *interface.action):
-        if qualities.get(part.topic) != "sensor_data":
-            qualities[part.topic] = part.qos
-    return qualities
+        if found.get(part.topic) != "sensor_data":
+            found[part.topic] = part.qos
+    return found
 
 
 def _counted(what: str, counts: Mapping[str, int]) -> str:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow  # each loads torch in a process of its own
 
 RunBenchmark = Callable[..., str]
 
-HERE = {"disagreement", "export", "planning", "regression", "results", "update"}
+HERE = {"disagreement", "export", "import_bag", "planning", "regression", "results", "update"}
 WITH_NODES = {
     "bundles",
     "control_rate",
@@ -139,3 +139,9 @@ def test_results(run_benchmark: RunBenchmark, tmp_path: Path) -> None:
     assert (tmp_path / "figures" / "pendulum.png").stat().st_size > 1000
     assert (tmp_path / "runs" / "pendulum-3" / "learning_curves.png").is_file()
     assert printed == run_benchmark("results", *arguments, code=1)
+
+
+def test_import_of_a_bag(run_benchmark: RunBenchmark) -> None:
+    result = json.loads(run_benchmark("import_bag", "--minutes", 0.1).splitlines()[-1])
+    assert result["messages"] == 1200 and result["steps"] > 580
+    assert result["seconds"] > 0 and result["peak_memory_mb"] > 10

@@ -1,0 +1,1 @@
+"""Experience that was recorded: readers and writers of bags, one library inside each."""
