@@ -278,9 +278,13 @@ def measure(options: argparse.Namespace, bundle: Bundle, logs: Path) -> dict[str
             ("controller", ["robot"]),
             ("trainer", ["robot"]),
         ):
+            if options.only not in ("", victim):
+                continue
             with ExitStack() as stack:
                 stay = [stack.enter_context(running(nodes, one, supervisor)) for one in others]
-                for number in [one for one in SIGNALS for _ in range(options.kills)]:
+                for number in [
+                    one for one in SIGNALS[: options.signals] for _ in range(options.kills)
+                ]:
                     process = nodes.start(victim, supervisor)
                     try:
                         watch.until_driven(partial(all_alive, [*stay, process]))
@@ -340,6 +344,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True, help="folder of the robot's bundle")
     parser.add_argument("--robot", choices=MOVEMENT, required=True, help="which one it is of")
     parser.add_argument("--kills", type=int, default=20, help="by each signal (default: 20)")
+    parser.add_argument("--only", choices=["robot", "controller", "trainer"], default="")
+    parser.add_argument(
+        "--signals", type=int, default=3, help="how many of SIGKILL, SIGTERM and SIGINT"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     parser.add_argument("--domain", type=int, help="ROS_DOMAIN_ID (default: any)")
     options = parser.parse_args()

@@ -13,6 +13,7 @@ from planet_ros.bundle.runtime import load_bundle
 from planet_ros.config import (
     LearnerSettings,
     PlannerSettings,
+    Settings,
     closest,
     flatten,
     load_settings,
@@ -51,26 +52,50 @@ def train(options: argparse.Namespace) -> int:
         source = run_folder.settings_file
         if not source.exists():
             raise UserError(f"--resume: {run_folder.path} holds no run (no {source.name})")
-    run = _trained(load_settings(source, values))
+    if options.data:
+        values["offline.data"] = [str(path) for path in options.data]
+    if options.interface is not None:
+        values["interface"] = options.interface
+    run = _trained(load_settings(source, values), online=options.steps is not None)
     print(f"bundle: {run.bundle}\nlearning curves: {run.curves_file}", file=sys.stderr)
     return 0
 
 
-def _trained(settings: LearnerSettings) -> RunFolder:
-    """Train, and draw what was learned, also where it was stopped."""
+def _trained(settings: Settings, online: bool) -> RunFolder:
+    """Train, and draw what was learned, also where it was stopped.
+
+    Args:
+        settings: Of the run.
+        online: Whether to go on in the environment after what is learned from data.
+    """
     from planet_ros.report.attempt import attempt
     from planet_ros.report.curves import plot_learning_curves
-    from planet_ros.training.loop import train as run_training
     from planet_ros.training.run import RunFolder
 
     run = RunFolder.of(settings.training.output)
     before = _content(run.metrics_file)
     try:
-        return run_training(settings)
+        return _train(settings, online)
     finally:
         # A run that was refused, such as somebody else's in the same folder, is left as it is.
         if _content(run.metrics_file) != before:
             attempt(run.curves_file, lambda: plot_learning_curves(run))
+
+
+def _train(settings: Settings, online: bool) -> RunFolder:
+    from planet_ros.cli.bags import any_messages
+    from planet_ros.training.experience import read_experience
+    from planet_ros.training.loop import train as run_training
+    from planet_ros.training.offline import train_offline
+
+    folders = [Path(folder).expanduser() for folder in settings.offline.data]
+    if not folders:
+        return run_training(settings)
+    run = train_offline(settings, lambda: read_experience(folders, settings, any_messages()))
+    if not online:
+        return run
+    training = settings.training.model_copy(update={"resume": True})
+    return run_training(settings.model_copy(update={"training": training}))
 
 
 def _content(file: Path) -> bytes:

@@ -10,9 +10,12 @@ this process then takes the learner's place, and only listens.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +41,8 @@ EPISODES = 10
 ROBOT_STEPS = 200
 """Control periods of each start that a robot is evaluated on."""
 
+RECORDER_END_S = 30.0
+
 EVALUATION_SEED = 1_000_000
 """First of the fresh starts; training starts count up from the run's seed."""
 
@@ -48,6 +53,9 @@ def run_demo(options: argparse.Namespace) -> int:
         raise UserError(f"--episodes: found {options.episodes}, expected at least 1")
     if options.robot is not None:
         return run_robot_demo(options)
+    for name in ("model", "record"):
+        if getattr(options, name) is not None:
+            raise UserError(f"--{name}: found without --robot, expected it beside that")
     config = options.config or find_config("pendulum.yaml")
     settings = load_settings(config)
     output, logs = options.output, _fresh_logs(options.output)
@@ -87,22 +95,57 @@ def run_robot_demo(options: argparse.Namespace) -> int:
     """The same with a simulated robot, which is nothing but topics to trainer and controller."""
     config = options.config or find_config(f"robot_{options.robot}.yaml")
     judge = _judge(options.robot, load_interface(load_settings(config).interface), options.episodes)
+    if options.model is not None:
+        load_bundle(options.model)  # or it is refused before anything starts
     output, logs = options.output, _fresh_logs(options.output)
+    model = options.model or output / "model"
     began = time.monotonic()
     with own_domain() as domain, variables(domain), Supervisor() as supervisor:
-        _say(f"learning the robot {options.robot} from its own topics; logs: {logs}")
-        _learn(supervisor, config, options, logs, simulator="robot")
-        _say(f"evaluating {output / 'model'} on fresh starts, over its topics")
+        if options.model is None:
+            _say(f"learning the robot {options.robot} from its own topics; logs: {logs}")
+            with _recorded(options.record, load_settings(config).interface, logs):
+                _learn(supervisor, config, options, logs, simulator="robot")
+        _say(f"evaluating {model} on fresh starts, over its topics")
         result = evaluate_robot(
             supervisor,
-            output / "model",
+            model,
             judge,
             config=config,
             seed=EVALUATION_SEED,
             logs=logs,
         )
-    print(json.dumps({"robot": options.robot, **result, **_told(output / "model", began)}))
+    print(json.dumps({"robot": options.robot, **result, **_told(model, began)}))
     return 0
+
+
+@contextlib.contextmanager
+def _recorded(bag: Path | None, interface: str, logs: Path) -> Iterator[None]:
+    """Record what a robot in lock-step says and is told, where that is asked for.
+
+    Raises:
+        UserError: The recorder does not start, or ends before its time.
+    """
+    if bag is None:
+        yield
+        return
+    log = logs / "recorder.log"
+    command = [sys.executable, "-m", "planet_ros.cli.main", "record", "--interface", interface]
+    with log.open("w") as out:
+        recorder = subprocess.Popen(
+            [*command, "--lock-step", "--output", str(bag)], stdout=out, stderr=out
+        )
+    try:
+        while "recording" not in log.read_text():
+            if recorder.poll() is not None:
+                raise UserError(f"the recorder ended: {log.read_text().strip()}")
+            time.sleep(0.1)
+        yield
+        recorder.terminate()
+        if recorder.wait(RECORDER_END_S) != 0:
+            raise UserError(f"the recorder ended with code {recorder.returncode}; see {log}")
+        _say(f"bag: {bag}")
+    finally:
+        recorder.kill()
 
 
 def _judge(robot: str, interface: Interface, episodes: int | None) -> Judge:

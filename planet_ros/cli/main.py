@@ -92,6 +92,12 @@ def build_parser() -> argparse.ArgumentParser:
       --set planner.horizon=80
   planet-ros train --resume --output runs/pendulum --steps 2000
   planet-ros train --set planner.horizon=15 --set world_model.members=3
+  planet-ros train --data data/robot --output runs/robot
+  planet-ros train --data runs/pendulum --config config/pendulum.yaml --steps 2000 \\
+      --output runs/more
+
+With --data it learns from episodes that are there already, as of planet-ros import: some are held
+out, and the model that predicts them best is kept. With --steps too it goes on in the environment.
 
 The output folder then holds model/ (the bundle for the robot), checkpoint/, episodes/,
 metrics.jsonl, learning_curves.png and settings.yaml. Ctrl-C saves; --resume goes on.""",
@@ -100,6 +106,16 @@ metrics.jsonl, learning_curves.png and settings.yaml. Ctrl-C saves; --resume goe
     train.add_argument("--steps", type=int, help="environment steps in all (training.steps)")
     train.add_argument("--seed", type=int, help="seed of everything random")
     train.add_argument("--output", type=_path, help="folder of the run (training.output)")
+    train.add_argument(
+        "--data",
+        type=_path,
+        nargs="+",
+        metavar="DIR",
+        help="folders of episodes, or of runs, to learn from (offline.data)",
+    )
+    train.add_argument(
+        "--interface", help="document of the robot, where the folders do not hold it"
+    )
     train.add_argument(
         "--resume", action="store_true", help="go on with the run in the output folder"
     )
@@ -364,6 +380,7 @@ With --set 'robots=["robot1", "robot2"]' each of these has a controller in its n
   planet-ros demo
   planet-ros demo --output runs/demo --steps 1000 --episodes 10
   planet-ros demo --robot base --output runs/base
+  planet-ros demo --robot base --model runs/base/model --output runs/base_again
 
 gym_bridge simulates, trainer learns, controller plans; then the controller alone is evaluated
 on fresh starts, over the same topics. With --robot the simulator is a robot with topics of its
@@ -384,6 +401,17 @@ JSON object.""",
         help="fresh starts, goals of the base, or circles of the arm (default: 10, 20 and 10)",
     )
     demo.add_argument("--seed", type=int, default=0, help="seed of the run (default: 0)")
+    demo.add_argument(
+        "--model",
+        type=_path,
+        help="with --robot: drive it with this bundle, and learn nothing",
+    )
+    demo.add_argument(
+        "--record",
+        type=_path,
+        metavar="BAG",
+        help="with --robot: record all its topics while it is learned",
+    )
     return parser
 
 

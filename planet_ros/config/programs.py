@@ -25,6 +25,7 @@ from .sections import (
     DataSettings,
     EnvironmentSettings,
     InterfaceSettings,
+    OfflineSettings,
     PlannerSettings,
     RobotSettings,
     RobotsSettings,
@@ -72,6 +73,7 @@ TrainerNodeSettings: TypeAlias = LearnerSettings
 class Settings(LearnerSettings, BundleSettings):
     """Settings of planet_ros."""
 
+    offline: OfflineSettings = Field(default_factory=OfflineSettings)
     bridge: BridgeSettings = Field(default_factory=BridgeSettings)
     robot: RobotSettings = Field(default_factory=RobotSettings)
     controller: ControllerSettings = Field(default_factory=ControllerSettings)

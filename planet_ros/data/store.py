@@ -176,6 +176,11 @@ class EpisodeStore:
         return tuple(self._episodes)
 
     @property
+    def left_out(self) -> int:
+        """Files of older episodes that do not fit the capacity, and that `prune` deletes."""
+        return len(self._outdated)
+
+    @property
     def newest(self) -> Episode | None:
         """The episode that was added last."""
         return self._episodes[-1] if self._episodes else None

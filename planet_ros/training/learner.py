@@ -172,13 +172,17 @@ class Learner:
         """
         return None if self._device.type == "cpu" else TorchBeliefModel(self.averaged)
 
-    def restore(self, checkpoint: Checkpoint) -> None:
+    def restore(self, checkpoint: Checkpoint, path: Path | None = None) -> None:
         """Go on from where a checkpoint of the same settings was saved.
+
+        Args:
+            checkpoint: What was saved.
+            path: Where, for the error; by default the run's own.
 
         Raises:
             UserError: It was made for something else or with other settings, or is damaged.
         """
-        path, state = self.run.checkpoint, checkpoint.state
+        path, state = path or self.run.checkpoint, checkpoint.state
         self.signature.check(state.signature, str(path))
         load_tensors(path, checkpoint.tensors, self._modules, self._optimizer)
         try:
@@ -195,11 +199,12 @@ class Learner:
         self._one_step_error = state.one_step_reward_error
         self._horizon_error = state.horizon_reward_error
 
-    def save(self, metrics_bytes: int) -> None:
+    def save(self, metrics_bytes: int, path: Path | None = None) -> None:
         """Write the checkpoint, from which the run can be continued.
 
         Args:
             metrics_bytes: Length of the metrics that belong to it.
+            path: Its folder; by default the run's own.
         """
         state = RunState(
             signature=self.signature,
@@ -215,7 +220,7 @@ class Learner:
             metrics_bytes=metrics_bytes,
             sampling=dict(self._rng.bit_generator.state),
         )
-        save_checkpoint(self.run.checkpoint, self._modules, self._optimizer, state)
+        save_checkpoint(path or self.run.checkpoint, self._modules, self._optimizer, state)
 
     def add(self, episode: Episode) -> None:
         """Keep an episode; the store's `write` makes it last.

@@ -125,6 +125,16 @@ class RunFolder:
         return self.path / "episodes"
 
     @property
+    def held_out(self) -> Path:
+        """Episodes that are not learned from, where there was no environment to be judged in."""
+        return self.path / "held_out"
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint of the model that predicts these best."""
+        return self.path / "best"
+
+    @property
     def settings_file(self) -> Path:
         """The settings of the run."""
         return self.path / "settings.yaml"

@@ -8,7 +8,7 @@ then the model is fitted, exported and acts, and is fitted again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -21,12 +21,15 @@ from planet_ros.config import LearnerSettings
 from planet_ros.control.exploration import RandomPolicy
 from planet_ros.data import Episode, EpisodeBuilder, EpisodeStore, Signature, Step
 from planet_ros.data.delay import DelayEstimate, estimate_delay
+from planet_ros.data.store import save_episode
 from planet_ros.environments import EnvironmentSpec
+from planet_ros.errors import UserError
 from planet_ros.interface.document import Interface
 from planet_ros.models import Task
 from planet_ros.models.relabel import judged
 from planet_ros.training.checkpoint import read_checkpoint
 from planet_ros.training.commit import Journal, unwritable
+from planet_ros.training.held_out import HeldOut
 from planet_ros.training.hints import hints
 from planet_ros.training.learner import FitResult, Learner, MakeModel, make_model
 from planet_ros.training.memory import check_memory, text_of_bytes
@@ -258,7 +261,56 @@ class Session:
         training = self.settings.training
         return self.steps >= min(training.random_steps, training.steps)
 
-    def fit(self, progress: Callable[[int, int], None] = lambda done, total: None) -> Bundle:
+    def include(self, learned: Sequence[Episode], held_out: Sequence[Episode]) -> None:
+        """Take in episodes that somebody else collected, before anything else.
+
+        Args:
+            learned: To learn from.
+            held_out: To judge by; they are kept in a folder of their own.
+
+        Raises:
+            UserError: They are of something else, more than the store holds, or cannot be written.
+        """
+        steps, data = sum(map(len, learned)), self.settings.data
+        nbytes = sum(one.nbytes for one in learned)
+        if steps > data.capacity_steps or nbytes > data.capacity_bytes:
+            raise UserError(
+                f"data.capacity_steps, data.capacity_bytes: found {steps} steps of "
+                f"{text_of_bytes(nbytes)}, expected at most {data.capacity_steps} of "
+                f"{text_of_bytes(data.capacity_bytes)}; set them higher, or give less"
+            )
+        with self._writing():
+            self.run.held_out.mkdir(exist_ok=True)
+            for number, episode in enumerate(held_out):
+                save_episode(episode, self.run.held_out / f"episode-{number:06d}.npz")
+        for episode in learned:
+            self.learner.add(episode)
+            self._record_episode(episode, random=False, imported=True)
+        self._commit()
+
+    @property
+    def held_out_errors(self) -> list[float]:
+        """That of each fit which was judged by held-out episodes, in order."""
+        return [
+            record["held_out_error"]
+            for record in self._journal.records()
+            if "held_out_error" in record
+        ]
+
+    def finish_with_best(self) -> Bundle:
+        """Go back to the model that predicts held-out episodes best, and save that."""
+        self.learner.restore(read_checkpoint(self.run.best), self.run.best)
+        with self._writing():
+            bundle = self.learner.export()
+        self._commit()
+        self.run.lock.settle()
+        return bundle
+
+    def fit(
+        self,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+        judge: HeldOut | None = None,
+    ) -> Bundle:
         """Fit the model to all steps so far and export it; between two episodes all is saved.
 
         In the middle of an episode nothing is: what a process that is killed there did since the
@@ -268,12 +320,18 @@ class Session:
 
         Args:
             progress: Called with the updates done and in all; may raise to stop early.
+            judge: Says how good the model is then; the best so far is kept beside the newest.
         """
         began = time.monotonic()
         ongoing = self._ongoing()
         result = self.learner.fit(ongoing, progress)
         self._learned_since_commit = True
-        self._record_fit(result, time.monotonic() - began)
+        error = None if judge is None else judge.error(self.learner.averaged)
+        best = min(self.held_out_errors, default=np.inf)
+        self._record_fit(result, time.monotonic() - began, error)
+        if error is not None and error < best:
+            with self._writing():
+                self.learner.save(0, self.run.best)
         if self.learner.fits == 1:
             for hint in hints(self._signature, self.learner.store.episodes):
                 self._say(hint)
@@ -305,7 +363,7 @@ class Session:
             record["return"]
             for record in self._journal.records()
             if record["kind"] == "episode"
-            and not record["random"]
+            and not (record["random"] or record.get("imported"))
             and (record["terminated"] or record["truncated"])
         ][-episodes:]
         if not returns:
@@ -376,10 +434,7 @@ class Session:
             }
         )
 
-    def _keep(self, episode: Episode, stream: int) -> None:
-        self.learner.add(episode)
-        random, robots = self._streams[stream].random, self.settings.robots
-        robot = robots[stream] if robots else ""
+    def _record_episode(self, episode: Episode, **more: object) -> None:
         self._journal.record(
             {
                 "kind": "episode",
@@ -387,12 +442,17 @@ class Session:
                 "environment_steps": self.learner.environment_steps,
                 "decisions": len(episode),
                 "return": episode.total_reward,
-                "random": random,
                 "terminated": episode.terminated,
                 "truncated": episode.truncated,
-                **({"robot": robot} if robot else {}),
+                **more,
             }
         )
+
+    def _keep(self, episode: Episode, stream: int) -> None:
+        self.learner.add(episode)
+        random, robots = self._streams[stream].random, self.settings.robots
+        robot = robots[stream] if robots else ""
+        self._record_episode(episode, random=random, **({"robot": robot} if robot else {}))
         told = random and self.settings.training.collect != "listen"
         self._say(
             f"episode {self.learner.episodes}{f' of {robot}' if robot else ''}: return "
@@ -400,7 +460,7 @@ class Session:
             f"{' (random actions)' if told else ''}"
         )
 
-    def _record_fit(self, result: FitResult, seconds: float) -> None:
+    def _record_fit(self, result: FitResult, seconds: float, error: float | None) -> None:
         self._journal.record(
             {
                 "kind": "fit",
@@ -409,11 +469,13 @@ class Session:
                 **result.metrics,
                 "one_step_reward_error": result.one_step_reward_error,
                 "horizon_reward_error": result.horizon_reward_error,
+                **({} if error is None else {"held_out_error": error}),
                 "experience_bytes": self.learner.store.nbytes,
                 "seconds": round(seconds, 3),
             }
         )
         self._say(
-            f"fit {self.learner.fits}: loss {result.metrics['loss']:.4f} ({seconds:.1f} s, "
+            f"fit {self.learner.fits}: loss {result.metrics['loss']:.4f}"
+            f"{'' if error is None else f', held-out error {error:.4f}'} ({seconds:.1f} s, "
             f"{text_of_bytes(self.learner.store.nbytes)} of experience in memory)"
         )
