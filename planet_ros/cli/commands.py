@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +21,12 @@ from planet_ros.config import (
     schema,
     type_name,
 )
-from planet_ros.data import Episode, EpisodeStore, Signature
-from planet_ros.data.signature import MAX_DELAY
+from planet_ros.data import Signature
 from planet_ros.errors import UserError
 from planet_ros.messages.fields import Make
 
 if TYPE_CHECKING:  # what it needs is not on every robot
     from planet_ros.training.run import RunFolder
-
-MOST_DELAY_STEPS = 20_000
-"""The newest steps that a delay is estimated from."""
 
 
 def train(options: argparse.Namespace) -> int:
@@ -83,7 +79,7 @@ def _trained(settings: Settings, online: bool) -> RunFolder:
 
 
 def _train(settings: Settings, online: bool) -> RunFolder:
-    from planet_ros.cli.bags import any_messages
+    from planet_ros.cli.experience import any_messages
     from planet_ros.training.experience import read_experience
     from planet_ros.training.loop import train as run_training
     from planet_ros.training.offline import train_offline
@@ -237,7 +233,7 @@ def imagine(options: argparse.Namespace) -> int:
 
 def _messages_of(path: Path) -> Make | None:
     """What gives empty messages, for a run that learned from a robot."""
-    from planet_ros.cli.bags import any_messages
+    from planet_ros.cli.experience import any_messages
     from planet_ros.training.run import RunFolder
 
     return any_messages() if RunFolder(path).interface_file.exists() else None
@@ -319,7 +315,7 @@ def interface(options: argparse.Namespace) -> int:
         return 0
     if options.markdown:
         raise UserError("--markdown: found a document too, expected one of them")
-    from planet_ros.cli.bags import any_messages, first_interface
+    from planet_ros.cli.experience import any_messages, first_interface
 
     path = Path(options.document).expanduser()
     if path.is_dir() or path.suffix in (".mcap", ".db3"):
@@ -331,64 +327,28 @@ def interface(options: argparse.Namespace) -> int:
 
 def delay(options: argparse.Namespace) -> int:
     """``planet-ros delay``."""
-    from planet_ros.data.delay import estimate_delay
+    from planet_ros.cli.experience import delay as run
 
-    if not 1 <= options.most <= MAX_DELAY:
-        raise UserError(f"--max: found {options.most}, expected 1 to {MAX_DELAY}")
-    episodes, signature = _experience(options.experience)
-    estimate = estimate_delay(
-        episodes,
-        parts=None if signature is None else [part.name for part in signature.parts("vector")],
-        most=options.most,
-        compensated=0 if signature is None else signature.delay_periods,
-    )
-    if options.json:
-        print(json.dumps(estimate.to_dict()))
-        return 0
-    if estimate.lags:
-        print(f"{'periods':>7}  {'explained':>9}  {'certainty':>9}")
-    for lag in estimate.lags:
-        print(f"{lag.periods:7}  {lag.explained:9.1%}  {lag.certainty:9.1f}")
-    print(estimate.text)
-    return 0
-
-
-def _experience(path: Path) -> tuple[Sequence[Episode], Signature | None]:
-    """The newest episodes of a run or of a folder, and the run's signature, where there is one."""
-    run = path.parent if path.name == "episodes" else path
-    signature = None
-    if (run / "checkpoint").is_dir():
-        from planet_ros.training.checkpoint import read_checkpoint
-
-        signature = read_checkpoint(run / "checkpoint").state.signature
-    inner = path / "episodes"
-    folder = inner if inner.is_dir() else path
-    episodes = EpisodeStore(folder, capacity_steps=MOST_DELAY_STEPS).episodes
-    if not episodes:
-        raise UserError(
-            f"{path}: found no episodes that can be read, expected the folder of a run, or one of "
-            "episode-NUMBER.npz"
-        )
-    return episodes, signature
+    return run(options)
 
 
 def import_(options: argparse.Namespace) -> int:
     """``planet-ros import``."""
-    from planet_ros.cli.bags import import_bags
+    from planet_ros.cli.experience import import_bags
 
     return import_bags(options)
 
 
 def topics(options: argparse.Namespace) -> int:
     """``planet-ros topics``."""
-    from planet_ros.cli.bags import topics as run
+    from planet_ros.cli.experience import topics as run
 
     return run(options)
 
 
 def record(options: argparse.Namespace) -> int:
     """``planet-ros record``."""
-    from planet_ros.cli.bags import record as run
+    from planet_ros.cli.experience import record as run
 
     return run(options)
 

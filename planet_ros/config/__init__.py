@@ -18,7 +18,9 @@ except ImportError as error:
 from .files import ROS_OWN_PARAMETERS, find_config, load_settings, save_settings
 from .learning import (
     CollectionSettings,
+    DataSettings,
     ExplorationSettings,
+    OfflineSettings,
     RssmSettings,
     TrainingSettings,
     WorldModelSettings,
@@ -51,7 +53,6 @@ from .sections import (
     BridgeSettings,
     BundleSettings,
     ControllerSettings,
-    DataSettings,
     EnvironmentSettings,
     PacingSettings,
     PlannerSettings,
@@ -74,6 +75,7 @@ __all__ = [
     "EnvironmentSettings",
     "ExplorationSettings",
     "LearnerSettings",
+    "OfflineSettings",
     "PacingSettings",
     "PlannerSettings",
     "RobotNodeSettings",

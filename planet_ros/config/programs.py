@@ -13,7 +13,9 @@ from pydantic import Field
 
 from .learning import (
     CollectionSettings,
+    DataSettings,
     ExplorationSettings,
+    OfflineSettings,
     RssmSettings,
     TrainingSettings,
     WorldModelSettings,
@@ -22,10 +24,8 @@ from .sections import (
     BridgeSettings,
     BundleSettings,
     ControllerSettings,
-    DataSettings,
     EnvironmentSettings,
     InterfaceSettings,
-    OfflineSettings,
     PlannerSettings,
     RobotSettings,
     RobotsSettings,

@@ -36,7 +36,7 @@ def reference_markdown() -> str:
         default = json.dumps(setting.default)
         description = setting.description.replace("|", "\\|")
         kind = type_name(setting.type).removeprefix("an ").removeprefix("a ")
-        nodes = ", ".join(users(setting.name))
+        nodes = ", ".join(users(setting.name)) or "`planet-ros train`"
         lines.append(
             f"| `{setting.name}` | {kind} | `{default}` | {allowed} | {description} | {nodes} |"
         )

@@ -255,52 +255,6 @@ class RobotSettings(PacingSettings):
     )
 
 
-class DataSettings(Section):
-    """The store of episodes."""
-
-    capacity_steps: int = Field(
-        100_000,
-        ge=1,
-        le=100_000_000,
-        description="Steps kept; past that the oldest episodes are deleted.",
-    )
-    capacity_bytes: int = Field(
-        2_000_000_000,
-        ge=1_000_000,
-        le=10**13,
-        description="Bytes of memory that episodes may take; past that the oldest are deleted. "
-        "Images make up most of it: height × width × channels for each step.",
-    )
-
-
-class OfflineSettings(Section):
-    """Learning from experience that is there already (planet-ros train --data)."""
-
-    data: list[str] = Field(
-        [],
-        max_length=1000,
-        description="Folders of episodes to learn from, as of planet-ros import, or of runs; "
-        "empty: the environment, or the robot, is learned as it is met.",
-    )
-    held_out: float = Field(
-        0.1,
-        gt=0,
-        lt=1,
-        description="Share of the episodes, whole ones and at least one, that is not learned from: "
-        "how well they are predicted says when to stop, and which model is kept.",
-    )
-    rounds: int = Field(
-        50, ge=1, le=100_000, description="Fits at most, of training.updates updates each."
-    )
-    patience: int = Field(
-        8,
-        ge=1,
-        le=100_000,
-        description="Fits in a row that predict the held-out episodes no better than the best one "
-        "did, after which learning stops.",
-    )
-
-
 class PlannerSettings(Section):
     """The cross-entropy method that chooses actions.
 

@@ -33,6 +33,7 @@ from planet_ros.training.held_out import HeldOut
 from planet_ros.training.hints import hints
 from planet_ros.training.learner import FitResult, Learner, MakeModel, make_model
 from planet_ros.training.memory import check_memory, text_of_bytes
+from planet_ros.training.records import episode_record, fit_record, recent_evaluation
 from planet_ros.training.run import RunFolder
 
 COMMIT_AFTER_S = 2.0
@@ -359,23 +360,8 @@ class Session:
 
     def recent_evaluation(self, episodes: int = 5) -> Evaluation | None:
         """What the newest whole episodes with planned actions were worth; None without any."""
-        returns = [
-            record["return"]
-            for record in self._journal.records()
-            if record["kind"] == "episode"
-            and not (record["random"] or record.get("imported"))
-            and (record["terminated"] or record["truncated"])
-        ][-episodes:]
-        if not returns:
-            return None
-        most = self.settings.training.episode_steps
-        return Evaluation(
-            source=f"last {len(returns)} training episodes"
-            + (f", cut after {most} steps" if most else ""),
-            mean_return=float(np.mean(returns)),
-            worst_return=min(returns),
-            episodes=len(returns),
-        )
+        most_steps = self.settings.training.episode_steps
+        return recent_evaluation(self._journal.records(), episodes, most_steps)
 
     def finish(self, evaluation: Evaluation | None = None) -> Bundle | None:
         """Write everything down, unfinished episodes too.
@@ -435,18 +421,7 @@ class Session:
         )
 
     def _record_episode(self, episode: Episode, **more: object) -> None:
-        self._journal.record(
-            {
-                "kind": "episode",
-                "episode": self.learner.episodes - 1,
-                "environment_steps": self.learner.environment_steps,
-                "decisions": len(episode),
-                "return": episode.total_reward,
-                "terminated": episode.terminated,
-                "truncated": episode.truncated,
-                **more,
-            }
-        )
+        self._journal.record(episode_record(episode, self.learner, **more))
 
     def _keep(self, episode: Episode, stream: int) -> None:
         self.learner.add(episode)
@@ -461,19 +436,8 @@ class Session:
         )
 
     def _record_fit(self, result: FitResult, seconds: float, error: float | None) -> None:
-        self._journal.record(
-            {
-                "kind": "fit",
-                "fit": self.learner.fits,
-                "environment_steps": self.steps,
-                **result.metrics,
-                "one_step_reward_error": result.one_step_reward_error,
-                "horizon_reward_error": result.horizon_reward_error,
-                **({} if error is None else {"held_out_error": error}),
-                "experience_bytes": self.learner.store.nbytes,
-                "seconds": round(seconds, 3),
-            }
-        )
+        record = fit_record(result, self.learner, steps=self.steps, seconds=seconds, error=error)
+        self._journal.record(record)
         self._say(
             f"fit {self.learner.fits}: loss {result.metrics['loss']:.4f}"
             f"{'' if error is None else f', held-out error {error:.4f}'} ({seconds:.1f} s, "

@@ -1,4 +1,4 @@
-"""``planet-ros import``, ``topics``, ``record`` and the first interface of a bag."""
+"""Commands on experience: ``import``, ``topics``, ``record``, ``delay``, a bag's interface."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from planet_ros.data import Episode, EpisodeStore
+from planet_ros.data import Episode, EpisodeStore, Signature
+from planet_ros.data.signature import MAX_DELAY
 from planet_ros.errors import UserError
 from planet_ros.interface.document import Interface
 from planet_ros.interface.files import load_interface
 from planet_ros.messages.fields import Make, shortened
 
 MOST_DELAY_STEPS = 20_000
+"""The newest steps that a delay is estimated from."""
 
 
 def import_bags(options: argparse.Namespace) -> int:
@@ -146,6 +148,49 @@ def record(options: argparse.Namespace) -> int:
         print(f"{count:9}  {topic}")
     print(options.output)
     return 0
+
+
+def delay(options: argparse.Namespace) -> int:
+    """``planet-ros delay``."""
+    from planet_ros.data.delay import estimate_delay
+
+    if not 1 <= options.most <= MAX_DELAY:
+        raise UserError(f"--max: found {options.most}, expected 1 to {MAX_DELAY}")
+    episodes, signature = _experience(options.experience)
+    estimate = estimate_delay(
+        episodes,
+        parts=None if signature is None else [part.name for part in signature.parts("vector")],
+        most=options.most,
+        compensated=0 if signature is None else signature.delay_periods,
+    )
+    if options.json:
+        print(json.dumps(estimate.to_dict()))
+        return 0
+    if estimate.lags:
+        print(f"{'periods':>7}  {'explained':>9}  {'certainty':>9}")
+    for lag in estimate.lags:
+        print(f"{lag.periods:7}  {lag.explained:9.1%}  {lag.certainty:9.1f}")
+    print(estimate.text)
+    return 0
+
+
+def _experience(path: Path) -> tuple[Sequence[Episode], Signature | None]:
+    """The newest episodes of a run or of a folder, and the run's signature, where there is one."""
+    run = path.parent if path.name == "episodes" else path
+    signature = None
+    if (run / "checkpoint").is_dir():
+        from planet_ros.training.checkpoint import read_checkpoint
+
+        signature = read_checkpoint(run / "checkpoint").state.signature
+    inner = path / "episodes"
+    folder = inner if inner.is_dir() else path
+    episodes = EpisodeStore(folder, capacity_steps=MOST_DELAY_STEPS).episodes
+    if not episodes:
+        raise UserError(
+            f"{path}: found no episodes that can be read, expected the folder of a run, or one of "
+            "episode-NUMBER.npz"
+        )
+    return episodes, signature
 
 
 def any_messages() -> Make:
