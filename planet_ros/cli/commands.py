@@ -83,10 +83,14 @@ def _train(settings: Settings, online: bool) -> RunFolder:
     from planet_ros.training.experience import read_experience
     from planet_ros.training.loop import train as run_training
     from planet_ros.training.offline import train_offline
+    from planet_ros.training.run import RunFolder
 
     folders = [Path(folder).expanduser() for folder in settings.offline.data]
     if not folders:
         return run_training(settings)
+    run = RunFolder.of(settings.training.output)
+    if settings.training.resume and next(run.episodes.glob("episode-*.npz"), None) is not None:
+        folders = [run.path]  # which has all that it learns from, wherever that came from
     run = train_offline(settings, lambda: read_experience(folders, settings, any_messages()))
     if not online:
         return run

@@ -56,6 +56,8 @@ def train_offline(
             say=progress.line,
         )
         try:
+            if session.went_on:
+                return session.run  # nothing that was learned since may be undone
             if session.learner.episodes == 0:
                 learned, held = split(found.episodes, offline.held_out, settings.seed)
                 session.include(learned, held)

@@ -51,6 +51,16 @@ def fit_record(
     }
 
 
+def held_out_errors(records: Iterable[dict[str, Any]]) -> list[float]:
+    """That of each fit which was judged by held-out episodes, in order."""
+    return [record["held_out_error"] for record in records if "held_out_error" in record]
+
+
+def is_own_episode(record: dict[str, Any]) -> bool:
+    """Whether a line is of an episode that the run collected itself."""
+    return record["kind"] == "episode" and not record.get("imported")
+
+
 def recent_evaluation(
     records: Iterable[dict[str, Any]], episodes: int, most_steps: int
 ) -> Evaluation | None:
@@ -64,8 +74,8 @@ def recent_evaluation(
     returns = [
         record["return"]
         for record in records
-        if record["kind"] == "episode"
-        and not (record["random"] or record.get("imported"))
+        if is_own_episode(record)
+        and not record["random"]
         and (record["terminated"] or record["truncated"])
     ][-episodes:]
     if not returns:

@@ -33,7 +33,13 @@ from planet_ros.training.held_out import HeldOut
 from planet_ros.training.hints import hints
 from planet_ros.training.learner import FitResult, Learner, MakeModel, make_model
 from planet_ros.training.memory import check_memory, text_of_bytes
-from planet_ros.training.records import episode_record, fit_record, recent_evaluation
+from planet_ros.training.records import (
+    episode_record,
+    fit_record,
+    held_out_errors,
+    is_own_episode,
+    recent_evaluation,
+)
 from planet_ros.training.run import RunFolder
 
 COMMIT_AFTER_S = 2.0
@@ -272,8 +278,8 @@ class Session:
         Raises:
             UserError: They are of something else, more than the store holds, or cannot be written.
         """
-        steps, data = sum(map(len, learned)), self.settings.data
-        nbytes = sum(one.nbytes for one in learned)
+        steps, nbytes = sum(map(len, learned)), sum(one.nbytes for one in learned)
+        data = self.settings.data
         if steps > data.capacity_steps or nbytes > data.capacity_bytes:
             raise UserError(
                 f"data.capacity_steps, data.capacity_bytes: found {steps} steps of "
@@ -286,17 +292,18 @@ class Session:
                 save_episode(episode, self.run.held_out / f"episode-{number:06d}.npz")
         for episode in learned:
             self.learner.add(episode)
-            self._record_episode(episode, random=False, imported=True)
+            self._journal.record(episode_record(episode, self.learner, random=False, imported=True))
         self._commit()
 
     @property
     def held_out_errors(self) -> list[float]:
         """That of each fit which was judged by held-out episodes, in order."""
-        return [
-            record["held_out_error"]
-            for record in self._journal.records()
-            if "held_out_error" in record
-        ]
+        return held_out_errors(self._journal.records())
+
+    @property
+    def went_on(self) -> bool:
+        """Whether there is experience besides what was included."""
+        return any(is_own_episode(record) for record in self._journal.records())
 
     def finish_with_best(self) -> Bundle:
         """Go back to the model that predicts held-out episodes best, and save that."""
@@ -420,14 +427,12 @@ class Session:
             }
         )
 
-    def _record_episode(self, episode: Episode, **more: object) -> None:
-        self._journal.record(episode_record(episode, self.learner, **more))
-
     def _keep(self, episode: Episode, stream: int) -> None:
         self.learner.add(episode)
-        random, robots = self._streams[stream].random, self.settings.robots
-        robot = robots[stream] if robots else ""
-        self._record_episode(episode, random=random, **({"robot": robot} if robot else {}))
+        random = self._streams[stream].random
+        robot = self.settings.robots[stream] if self.settings.robots else ""
+        more = {"random": random, **({"robot": robot} if robot else {})}
+        self._journal.record(episode_record(episode, self.learner, **more))
         told = random and self.settings.training.collect != "listen"
         self._say(
             f"episode {self.learner.episodes}{f' of {robot}' if robot else ''}: return "

@@ -235,6 +235,12 @@ class TestExperience:
         assert [one.get("imported", False) for one in episodes] == [True] * 5 + [False] * 3
         assert not any(one["random"] for one in episodes)
         assert load_bundle(run.bundle).manifest.environment_steps == 160
+        prints("train", "--resume", "--output", run.path)
+        assert load_bundle(run.bundle).manifest.environment_steps == 160  # nothing is undone
+        prints("train", "--resume", "--output", run.path, "--steps", 200)
+        assert load_bundle(run.bundle).manifest.environment_steps == 200
+        kept = [one for one in run.metrics() if one["kind"] == "episode"]
+        assert kept[: len(episodes)] == episodes
 
     def test_is_split_by_whole_episodes_and_always_alike(self) -> None:
         rng = np.random.default_rng(0)
@@ -320,6 +326,7 @@ def test_from_a_bag_to_a_bundle_as_a_person_does_it(
     assert load_bundle(tmp_path / "run" / "model").manifest.interface is not None
     assert (tmp_path / "run" / "learning_curves.png").exists()
     assert "already holds a run" in fails(*arguments)
+    (tmp_path / "data").rename(tmp_path / "moved")  # the run has all that it needs
     prints("train", "--resume", "--output", tmp_path / "run")
     assert "nothing says what the episodes are of" in fails(
         "train", "--data", tmp_path / "none", "--output", tmp_path / "x"
