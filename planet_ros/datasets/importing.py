@@ -15,12 +15,9 @@ from planet_ros.datasets.bags import Bag
 from planet_ros.errors import UserError
 from planet_ros.files import folder_written_whole
 from planet_ros.interface.document import Interface
-from planet_ros.interface.files import interface_text
+from planet_ros.interface.files import INTERFACE_FILE, interface_text
 from planet_ros.interface.namespaces import in_namespace
 from planet_ros.interface.timeline import Timeline
-
-INTERFACE_FILE = "interface.yaml"
-"""In a folder of imported episodes: what they are of."""
 
 EPISODE_STEPS = 1000
 """After which an episode is cut where the document does not say, so that some can be held out."""

@@ -17,6 +17,9 @@ from planet_ros.messages.fields import shortened
 MAX_BYTES = 2**20
 """Of a file at most."""
 
+INTERFACE_FILE = "interface.yaml"
+"""Beside episodes: what they are of."""
+
 FOLDER = "interfaces"
 """Where those that come with the package are, in ``config/``."""
 

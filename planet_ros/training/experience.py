@@ -13,7 +13,7 @@ from planet_ros.data import Episode, EpisodeStore, Signature
 from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.interface.document import Interface
-from planet_ros.interface.files import load_interface
+from planet_ros.interface.files import INTERFACE_FILE, load_interface
 from planet_ros.interface.signature import signature_of
 from planet_ros.messages.fields import Make
 from planet_ros.models import Task
@@ -21,8 +21,6 @@ from planet_ros.models.relabel import relabel
 from planet_ros.training.checkpoint import read_checkpoint
 from planet_ros.training.run import RunFolder
 from planet_ros.training.tasks import task_of
-
-INTERFACE_FILE = "interface.yaml"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from planet_ros.config import LearnerSettings, save_settings
 from planet_ros.errors import UserError
 from planet_ros.files import mend, write_whole
 from planet_ros.interface.document import Interface
-from planet_ros.interface.files import interface_text
+from planet_ros.interface.files import INTERFACE_FILE, interface_text
 from planet_ros.training.lock import RunLock
 
 # As each of its users says it: the command line, `ros2 launch`, a parameter file.
@@ -142,7 +142,7 @@ class RunFolder:
     @property
     def interface_file(self) -> Path:
         """The document about the robot, where one was learned from."""
-        return self.path / "interface.yaml"
+        return self.path / INTERFACE_FILE
 
     @property
     def metrics_file(self) -> Path:
