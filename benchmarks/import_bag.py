@@ -75,7 +75,7 @@ def _interface(period_s: float) -> Interface:
 
 def _write_bag(path: Path, count: int, period_ns: int) -> None:
     store = default_types()
-    make = BagTypes(store, store)
+    make = BagTypes(store)
     writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
     writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
     rng = np.random.default_rng(0)

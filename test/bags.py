@@ -13,7 +13,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from planet_ros.datasets.types import BagTypes, default_types
 
 STORE = default_types()
-MAKE = BagTypes(STORE, STORE)
+MAKE = BagTypes(STORE)
 JOINTS, EFFORTS = "sensor_msgs/msg/JointState", "std_msgs/msg/Float64MultiArray"
 PERIOD_NS = 50_000_000
 BEGIN_NS = 1_700_000_000 * 10**9

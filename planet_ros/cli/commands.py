@@ -22,6 +22,7 @@ from planet_ros.config import (
     type_name,
 )
 from planet_ros.data import Signature
+from planet_ros.datasets import BAG_SUFFIXES
 from planet_ros.errors import UserError
 from planet_ros.messages.fields import Make
 
@@ -322,7 +323,7 @@ def interface(options: argparse.Namespace) -> int:
     from planet_ros.cli.experience import any_messages, first_interface
 
     path = Path(options.document).expanduser()
-    if path.is_dir() or path.suffix in (".mcap", ".db3"):
+    if path.is_dir() or path.suffix in BAG_SUFFIXES:
         print(first_interface(path), end="")
         return 0
     print(summary(load_interface(options.document), any_messages()))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from planet_ros.data import Episode, EpisodeStore, Signature
 from planet_ros.data.signature import MAX_DELAY
+from planet_ros.data.store import folder_of_episodes
 from planet_ros.errors import UserError
 from planet_ros.interface.document import Interface
 from planet_ros.interface.files import load_interface
@@ -182,9 +183,7 @@ def _experience(path: Path) -> tuple[Sequence[Episode], Signature | None]:
         from planet_ros.training.checkpoint import read_checkpoint
 
         signature = read_checkpoint(run / "checkpoint").state.signature
-    inner = path / "episodes"
-    folder = inner if inner.is_dir() else path
-    episodes = EpisodeStore(folder, capacity_steps=MOST_DELAY_STEPS).episodes
+    episodes = EpisodeStore(folder_of_episodes(path), capacity_steps=MOST_DELAY_STEPS).episodes
     if not episodes:
         raise UserError(
             f"{path}: found no episodes that can be read, expected the folder of a run, or one of "
@@ -200,5 +199,5 @@ def any_messages() -> Make:
     except ModuleNotFoundError:
         from planet_ros.datasets.types import BagTypes, default_types
 
-        return BagTypes(default_types(), default_types())
+        return BagTypes(default_types())
     return make

@@ -98,6 +98,12 @@ def _version_1_parts(file: Any) -> dict[str, np.ndarray]:
     return ({VECTOR_PART: vector} if vector.shape[1] else {}) | _parts(file, _VERSION_1_IMAGES)
 
 
+def folder_of_episodes(path: Path) -> Path:
+    """Where the episodes of a run are, or of a folder that holds nothing else."""
+    inner = path / "episodes"
+    return inner if inner.is_dir() else path
+
+
 class EpisodeStore:
     """Episodes in memory, the newest that fit a capacity, and the folder that they are kept in.
 

@@ -19,11 +19,10 @@ from typing import Any, BinaryIO
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
+from planet_ros.datasets import BAG_SUFFIXES
 from planet_ros.datasets.types import BagTypes, default_types
 from planet_ros.errors import UserError
 from planet_ros.messages.fields import shortened
-
-SUFFIXES = (".mcap", ".db3")
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class Bag:
             if not files:
                 raise UserError(
                     f"{path}: found no bag, expected a folder with metadata.yaml, or a file "
-                    f"{' or '.join(SUFFIXES)}"
+                    f"{' or '.join(BAG_SUFFIXES)}"
                 ) from None
             self.notes.append(f"{path}: {_first_line(error)}; its files are read one by one")
             for file in files:
@@ -224,8 +223,8 @@ def _copy_whole(source: BinaryIO, target: BinaryIO, size: int) -> int:
 def _files(path: Path) -> list[Path]:
     """The files of a bag's folder in their order; a file is itself."""
     if path.is_file():
-        return [path] if path.suffix in SUFFIXES else []
-    return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
+        return [path] if path.suffix in BAG_SUFFIXES else []
+    return sorted(file for file in path.iterdir() if file.suffix in BAG_SUFFIXES)
 
 
 def _new(found: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:

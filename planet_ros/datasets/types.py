@@ -24,9 +24,9 @@ def default_types() -> Typestore:
 class BagTypes:
     """Makes empty messages, as rclpy would: zeros, empty texts and empty arrays."""
 
-    def __init__(self, own: Typestore, fallback: Typestore) -> None:
-        """Know a bag's own types, and others for what it does not define."""
-        self._stores = (own, fallback)
+    def __init__(self, *stores: Typestore) -> None:
+        """Know some types, such as a bag's own, and others for what these do not define."""
+        self._stores = stores
 
     def __call__(self, type_name: str) -> Any:
         """An empty message.
@@ -34,12 +34,7 @@ class BagTypes:
         Raises:
             UserError: Nobody defines the type.
         """
-        for store in self._stores:
-            if type_name in store.fielddefs:
-                return self._empty(store, type_name)
-        raise UserError(
-            f"found the message type {type_name!r}, expected one that the bag or ROS 2 defines"
-        )
+        return self._empty(self._store_of(type_name), type_name)
 
     def fields(self, type_name: str) -> list[tuple[str, str]]:
         """Names of a message's fields, each with its type as a person writes it: ``float64[]``.
@@ -47,9 +42,16 @@ class BagTypes:
         Raises:
             UserError: Nobody defines the type.
         """
-        self(type_name)
-        store = next(store for store in self._stores if type_name in store.fielddefs)
-        return [(name, _text(kind)) for name, kind in store.fielddefs[type_name][1]]
+        _, fields = self._store_of(type_name).fielddefs[type_name]
+        return [(name, _text(kind)) for name, kind in fields]
+
+    def _store_of(self, type_name: str) -> Typestore:
+        for store in self._stores:
+            if type_name in store.fielddefs:
+                return store
+        raise UserError(
+            f"found the message type {type_name!r}, expected one that the bag or ROS 2 defines"
+        )
 
     def _empty(self, store: Typestore, type_name: str) -> Any:
         _, fields = store.fielddefs[type_name]

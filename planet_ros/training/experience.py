@@ -10,6 +10,7 @@ import numpy as np
 
 from planet_ros.config import LearnerSettings
 from planet_ros.data import Episode, EpisodeStore, Signature
+from planet_ros.data.store import folder_of_episodes
 from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.interface.document import Interface
@@ -122,10 +123,9 @@ def _signature_of_runs(folders: Sequence[Path]) -> Signature:
 
 
 def _episodes(folder: Path, settings: LearnerSettings) -> Sequence[Episode]:
-    inner = folder / "episodes"
     data = settings.data
     store = EpisodeStore(
-        inner if inner.is_dir() else folder,
+        folder_of_episodes(folder),
         capacity_steps=data.capacity_steps,
         capacity_bytes=data.capacity_bytes,
     )
