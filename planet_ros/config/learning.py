@@ -202,6 +202,12 @@ class TrainingSettings(CollectionSettings, ExplorationSettings):
     resume: bool = Field(
         False, description="Continue the run found in the output folder, instead of refusing it."
     )
+    accept_changes: bool = Field(
+        False,
+        description="Continue a run although settings that what is learned depends on, but for "
+        "training.steps, differ from those that it was begun with; otherwise they are named, and "
+        "it is refused. On the command line what --set says is meant.",
+    )
     steps: int = Field(1400, ge=1, le=MAX_STEPS, description="Environment steps to collect in all.")
     random_steps: int = Field(
         200,

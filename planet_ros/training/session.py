@@ -27,6 +27,7 @@ from planet_ros.errors import UserError
 from planet_ros.interface.document import Interface
 from planet_ros.models import Task
 from planet_ros.models.relabel import judged
+from planet_ros.training.changes import accepted_changes
 from planet_ros.training.checkpoint import read_checkpoint
 from planet_ros.training.commit import Journal, unwritable
 from planet_ros.training.held_out import HeldOut
@@ -117,6 +118,7 @@ class Session:
     ) -> None:
         settings, training = self.settings, self.settings.training
         saved = read_checkpoint(self.run.checkpoint) if self.run.has_checkpoint else None
+        changed = [] if saved is None else accepted_changes(self.run, settings, interface)
         store = EpisodeStore(
             self.run.episodes,
             capacity_steps=settings.data.capacity_steps,
@@ -141,8 +143,8 @@ class Session:
             if interface is not None:
                 self.run.save_interface(interface)
             self.run.save_settings(settings)
-        if self.run.note:
-            self._say(self.run.note)
+        for text in filter(None, (self.run.note, *changed)):
+            self._say(text)
         self._journal = Journal(self.run, store)
         self._journal.go_back(0 if saved is None else saved.state.metrics_bytes)
         self._learned_since_commit = False
@@ -251,12 +253,10 @@ class Session:
     def _fits_or_commits(self, pauses: bool, *, kept: bool) -> bool:
         """Whether a fit is due; if not, an episode that was kept is made durable now and then."""
         fits = pauses and self._experienced
-        if kept and not fits and (self._learned_since_commit or self._is_commit_due()):
+        due = self._learned_since_commit or self._journal.age_s > COMMIT_AFTER_S
+        if kept and not fits and due:
             self._commit()
         return fits
-
-    def _is_commit_due(self) -> bool:
-        return self._journal.age_s > COMMIT_AFTER_S
 
     def _commit(self) -> None:
         self._journal.commit(self.learner.save)

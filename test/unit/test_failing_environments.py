@@ -196,6 +196,7 @@ def test_every_start_that_fails_is_passed_over(
     tiny_settings: MakeSettings,
 ) -> None:
     folder, values = tmp_path / "run", {"env_id": moody(0, 0, raises), "training.resume": True}
+    values["training.accept_changes"] = True
     for bad in range(3):
         values["env_kwargs"] = f'{{"seed": {bad}}}'
         with pytest.raises(BrokenEnvironment, match="the 0 environment steps before it"):
