@@ -22,6 +22,7 @@ WITH_NODES = {
     "control_rate",
     "damage",
     "delay",
+    "driven",
     "latency",
     "listening",
     "over_topics",
