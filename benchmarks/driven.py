@@ -42,7 +42,11 @@ def record(robot: str, seed: int, steps: int, output: Path) -> None:
         NodeProcess("robot", simulate, config=config, log=output / "robot.log") as process,
     ):
         joystick = Joystick(supervisor.node, robot, np.random.default_rng(seed))
-        supervisor.spin_until(lambda: len(joystick.sent) >= steps, while_alive=process.check_alive)
+
+        def driven() -> bool | None:
+            return len(joystick.sent) >= steps or None
+
+        supervisor.spin_until(driven, while_alive=process.check_alive)
 
 
 def evaluate(robot: str, episodes: int | None, output: Path) -> dict[str, Any]:
