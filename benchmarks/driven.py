@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from std_srvs.srv import SetBool
 
 from planet_ros.cli.demo import EVALUATION_SEED, judge_of
 from planet_ros.cli.main import main as planet_ros
@@ -26,16 +27,18 @@ from planet_ros.config import find_config, load_settings
 from planet_ros.errors import UserError
 from planet_ros.interface.files import load_interface
 from planet_ros.supervision.processes import NodeProcess, own_domain, recorded
-from planet_ros.supervision.robots import evaluate_robot
+from planet_ros.supervision.robots import PAUSE_SERVICE, evaluate_robot
 from planet_ros.supervision.supervisor import Supervisor
 from sim_bridge.joystick import Joystick
+
+START_LIMIT_S = 60.0
 
 
 def record(robot: str, seed: int, steps: int, output: Path) -> None:
     """Drive for so many control periods, and write the bag."""
     config = find_config(f"robot_{robot}.yaml")
     interface = load_settings(config).interface
-    simulate = {"seed": seed, "robot.mode": "lock_step"}
+    simulate = {"seed": seed, "robot.mode": "lock_step", "robot.start_paused": True}
     with (
         Supervisor() as supervisor,
         recorded(output / "bag", interface, output / "recorder.log"),
@@ -43,9 +46,17 @@ def record(robot: str, seed: int, steps: int, output: Path) -> None:
     ):
         joystick = Joystick(supervisor.node, robot, np.random.default_rng(seed))
 
+        def heard() -> bool | None:
+            """Whether the joystick and the recorder are both known to listen to all states."""
+            counts = [supervisor.node.count_subscribers(topic) for topic in joystick.topics]
+            return min(counts) >= 2 or None
+
         def driven() -> bool | None:
             return len(joystick.sent) >= steps or None
 
+        supervisor.spin_until(heard, START_LIMIT_S, process.check_alive)
+        resume = SetBool.Request(data=False)
+        supervisor.call(SetBool, PAUSE_SERVICE, resume, START_LIMIT_S, process.check_alive)
         supervisor.spin_until(driven, while_alive=process.check_alive)
 
 
