@@ -19,6 +19,7 @@ own, which calls `notify` in the end: who is told may call `finished` there, wit
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import ControllerSettings
-from planet_ros.control.events import Command, MadePlan, Observation, Origin
+from planet_ros.control.events import Command, Counters, MadePlan, Observation, Origin
 from planet_ros.control.latency import Latency
 from planet_ros.control.limits import Limits, SafeSpell
 from planet_ros.control.policy import PlanningPolicy, Policy, Successor
@@ -43,19 +44,11 @@ Array = NDArray[np.float32]
 CLOSE_LIMIT_S = 1.0
 """For the plan under way when the loop is closed."""
 
+_NOVELTIES = 20
+"""Plans over which a mean says something: one alone may differ much from the next."""
+
 _MOST_TAKEN = MAX_DELAY + 1
 """Commands that a policy is told of at most when it acts again."""
-
-
-@dataclass
-class Counters:
-    """What happened since the controller was activated."""
-
-    commands: int = 0
-    safe_commands: int = 0
-    missed_deadlines: int = 0
-    failed_plans: int = 0
-    stale_spells: int = 0
 
 
 @dataclass
@@ -87,6 +80,7 @@ class ControlLoop:
         counters: What happened so far.
         failure: Why the newest plan failed; empty when it did not.
         made: The newest plan that it goes by; None before the first.
+        novelties: Of the newest plans, those of which it is known; see `MadePlan`.
     """
 
     def __init__(
@@ -137,6 +131,7 @@ class ControlLoop:
         self._last_sent = before
         self.planning = Latency()
         self.counters = Counters()
+        self.novelties: deque[float] = deque(maxlen=_NOVELTIES)
         self._newest: Observation | None = None
         self._job: _Job | None = None
         self._plan: Plan | None = None
@@ -288,6 +283,8 @@ class ControlLoop:
         if plan is not None:
             self._plan, self._plan_tick = plan, job.tick
             self.made = MadePlan(plan, job.bundle, job.observation.stamp_ns)
+            if (novelty := self.made.novelty) is not None:
+                self.novelties.append(novelty)
         if self._settings.trigger == "timer":
             self._behind = job.tick != self._tick
             if self._sent_tick == self._tick:
