@@ -6,6 +6,8 @@ something odd about each of them that the tests need.
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from typing import Any, ClassVar
 
 import gymnasium
@@ -147,6 +149,15 @@ class SeedEcho(PointMass):
         return self.observation(), float(self._seed), True, False, {}
 
 
+class Leaves(PointMass):
+    """Takes its whole process with it at its fifth step, in a process of its own."""
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        if self._life == 4 and multiprocessing.parent_process() is not None:
+            os._exit(7)
+        return super().step(action)
+
+
 class Picture(PointMass):
     """The point as a camera above sees it: a soft spot, 8 × 8 pixels of the given channels."""
 
@@ -223,6 +234,7 @@ _register("OneAction", OneAction)
 _register("WideActions", WideActions)
 _register("ThreeNumbers", ThreeNumbers)
 _register("SeedEcho", SeedEcho)
+_register("Leaves", Leaves)
 _register("Picture", Picture)
 _register("FloatPicture", FloatPicture)
 _register("PictureAndPosition", PictureAndPosition)

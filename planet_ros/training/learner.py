@@ -259,7 +259,8 @@ class Learner:
         with self._all_or_nothing():
             taken = self.decisions + sum(map(len, ongoing))
             fresh, self._judged_steps = taken - self._judged_steps, taken
-            fresh //= max(1, len(self.settings.robots))  # which take as many each, or about that
+            # Robots take as many each, or about that; so do copies of an environment.
+            fresh //= max(len(self.settings.robots), self.settings.training.environments)
             one_step, horizon = self._errors_on_unseen(newest, fresh)
             self.model.fit_normalization(self._replay.statistics())
             means = self._descend(sampler, progress)
