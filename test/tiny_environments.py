@@ -150,10 +150,16 @@ class SeedEcho(PointMass):
 
 
 class Leaves(PointMass):
-    """Takes its whole process with it at its fifth step, in a process of its own."""
+    """From an odd seed, takes its whole process with it at its fifth step, if that is its own."""
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        self._leaves = bool((seed or 0) % 2) and multiprocessing.parent_process() is not None
+        return super().reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        if self._life == 4 and multiprocessing.parent_process() is not None:
+        if self._leaves and self._life == 4:
             os._exit(7)
         return super().step(action)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
 import os
@@ -137,10 +138,30 @@ def test_each_takes_the_steps_that_it_takes_alone(
     alone.close()
 
 
-def test_no_transition_leads_across_a_reset(tmp_path: Path, tiny_settings: MakeSettings) -> None:
+def test_no_transition_leads_across_a_reset(
+    tmp_path: Path, tiny_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = {"step": 0, "reset": 0}
+
+    def counted(name: str) -> Callable[..., Any]:
+        call = getattr(PointMass, name)
+
+        @functools.wraps(call)
+        def count(*arguments: Any, **more: Any) -> Any:
+            calls[name] += 1
+            return call(*arguments, **more)
+
+        return count
+
+    for name in calls:
+        monkeypatch.setattr(PointMass, name, counted(name))
     train(tiny_settings(tmp_path / "run", {**TERMINATING, "training.environments": 3}))
+    # Who waits is neither stepped nor reset; the last steps of some come after the run's last.
+    assert 120 <= calls["step"] <= 122
+    assert calls["reset"] % 3 == 0
     episodes = EpisodeStore(tmp_path / "run" / "episodes").episodes
     assert len({len(episode) for episode in episodes}) > 3  # they ended at different times
+    assert len(episodes) <= calls["reset"] <= len(episodes) + 2
     alone = Environment(spec("PointMass"))
     starts = {tuple(alone.reset(seed).observation["observation"]) for seed in range(30)}
     for episode in episodes:
@@ -297,14 +318,15 @@ def test_an_error_names_the_copy_and_leaves_what_came_before(
 # ── processes ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_process_that_ends_is_an_error_that_names_its_copy(no_process_is_left: None) -> None:
+def test_a_process_that_ends_is_an_error_that_names_its_copy() -> None:
     with closing(Environments(Environment(spec("Leaves")), 2, "async")) as copies:
         copies.reset([0, 1])
         for _ in range(4):
             copies.step({copy: np.zeros(2) for copy in (0, 1)})
-        reason = r"copy [12] of 2: PlanetRosTest/Leaves-v0: its process ended with code 7 at step 5"
+        reason = r"copy 2 of 2: PlanetRosTest/Leaves-v0: its process ended with code 7 at step 5"
         with pytest.raises(BrokenEnvironment, match=reason):
             copies.step({copy: np.zeros(2) for copy in (0, 1)})
+    assert multiprocessing.active_children() == []  # the other one has been ended
 
 
 def test_a_process_that_does_not_come_up_is_refused(
