@@ -62,6 +62,7 @@ class Environments:
         self._environment = environment
         self._count = count
         self._index = 0
+        self._close_s = _CLOSE_S
         make = functools.partial(_copy, environment.spec, environment.episode_steps, os.getpid())
         self._gym = _vector_of([make] * count, vector, environment.spec.id)
 
@@ -119,6 +120,7 @@ class Environments:
         try:
             results = call()
         except (EOFError, OSError) as error:
+            self._close_s = 0.0  # what the others are at is of no use
             raise BrokenEnvironment(self._ended()) from error
         faults = results[-1].get(_FAULT)
         if faults is not None:
@@ -149,7 +151,7 @@ class Environments:
             with warnings.catch_warnings():
                 # Gymnasium warns of a step that is under way, as after Ctrl-C.
                 warnings.simplefilter("ignore")
-                self._gym.close(timeout=_CLOSE_S)
+                self._gym.close(timeout=self._close_s)
         except (EOFError, OSError):
             pass  # of a process that has ended already
         finally:

@@ -317,7 +317,7 @@ class Session:
         """
         began = time.monotonic()
         ongoing = self._streams.ongoing()
-        result = self.learner.fit(ongoing, progress)
+        result = self.learner.fit(ongoing, progress, len(self._streams))
         self._learned_since_commit = True
         error = None if judge is None else judge.error(self.learner.averaged)
         best = min(self.held_out_errors, default=np.inf)

@@ -26,7 +26,7 @@ from planet_ros.bundle.runtime import load_bundle
 from planet_ros.config import LearnerSettings, Settings, settings_from
 from planet_ros.control.exploration import RandomPolicy
 from planet_ros.control.policy import PlanningPolicy
-from planet_ros.data import EpisodeStore, Parts, Step
+from planet_ros.data import Episode, EpisodeStore, Parts, Step
 from planet_ros.environments import BrokenEnvironment, Environment, EnvironmentSpec
 from planet_ros.environments.vector import Environments
 from planet_ros.errors import UserError
@@ -34,6 +34,7 @@ from planet_ros.planning import Plan
 from planet_ros.training import session as session_module
 from planet_ros.training.checkpoint import read_checkpoint
 from planet_ros.training.collect import SideBySide
+from planet_ros.training.learner import Learner
 from planet_ros.training.loop import train
 
 MakeSettings = Callable[..., Settings]
@@ -190,6 +191,21 @@ def test_steps_are_those_of_all_however_often_actions_are_repeated(
     assert load_bundle(tmp_path / "run" / "model").manifest.environment_steps == 120
 
 
+def test_errors_are_measured_on_what_one_has_done_since_the_last_fit(
+    tmp_path: Path, tiny_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = []
+
+    def judge(learner: Learner, newest: Episode, fresh: int) -> tuple[None, None]:
+        judged.append((len(newest), fresh))
+        return None, None
+
+    monkeypatch.setattr(Learner, "_errors_on_unseen", judge)
+    every = {"training.update_every_steps": 30, "training.random_steps": 30}
+    train(tiny_settings(tmp_path / "run", {"training.environments": 3, **every}))
+    assert judged == [(10, 10), (20, 10), (10, 10), (20, 10)]
+
+
 @pytest.mark.slow
 def test_processes_of_their_own_make_the_same_run(
     tmp_path: Path, tiny_settings: MakeSettings, no_process_is_left: None
@@ -320,10 +336,10 @@ def test_an_error_names_the_copy_and_leaves_what_came_before(
 
 def test_a_process_that_ends_is_an_error_that_names_its_copy() -> None:
     with closing(Environments(Environment(spec("Leaves")), 2, "async")) as copies:
-        copies.reset([0, 1])
+        copies.reset([1, 0])
         for _ in range(4):
             copies.step({copy: np.zeros(2) for copy in (0, 1)})
-        reason = r"copy 2 of 2: PlanetRosTest/Leaves-v0: its process ended with code 7 at step 5"
+        reason = r"copy 1 of 2: PlanetRosTest/Leaves-v0: its process ended with code 7 at step 5"
         with pytest.raises(BrokenEnvironment, match=reason):
             copies.step({copy: np.zeros(2) for copy in (0, 1)})
     assert multiprocessing.active_children() == []  # the other one has been ended
