@@ -184,6 +184,16 @@ def _environment_id(settings_file: Path) -> str:
 
 
 def environment_of_data(folders: Sequence[Path]) -> str:
-    """Gymnasium's id of where the episodes of folders come from, as the first of them says it."""
+    """Gymnasium's id of where the episodes of folders come from, as the first of them says it.
+
+    Raises:
+        UserError: One is no folder of episodes, but a data set of another project.
+    """
+    for folder in folders:
+        if kind_of(str(folder))[0]:
+            raise UserError(
+                f"--data: found {folder}, a data set that is to be imported first: planet-ros "
+                f"import {folder} --output DIR"
+            )
     found = load_description(folders[0].expanduser()) if folders else None
     return "" if found is None else found.environment

@@ -58,6 +58,11 @@ class FilmWriter:
         self.frames += 1
         self._container.mux(self._stream.encode(frame))
 
+    @property
+    def nbytes(self) -> int:
+        """Of the file so far; there is none before the encoder gives something."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
     def close(self) -> None:
         """End it."""
         self._container.mux(self._stream.encode())

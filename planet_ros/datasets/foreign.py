@@ -237,14 +237,14 @@ def episode_of(
             kept = {
                 name: values[: steps + 1]
                 if values.ndim == 4
-                else np.ascontiguousarray(values[: steps + 1], dtype=np.float32)
+                else np.array(values[: steps + 1], dtype=np.float32, order="C")
                 for name, values in observation.items()
             }
-            actions = np.asarray(action[:steps], dtype=np.float32).reshape(steps, -1)
+            actions = np.array(action[:steps], dtype=np.float32).reshape(steps, -1)
         return Episode(
             kept,
             actions,
-            np.asarray(reward[:steps], dtype=np.float64),
+            np.array(reward[:steps], dtype=np.float64),
             terminated=bool(terminated[steps - 1]),
             truncated=bool(truncated[steps - 1]),
             environment_steps=environment_steps if steps == len(reward) else -1,

@@ -95,7 +95,8 @@ class LeRobotData(DataSet):
         if (
             not isinstance(features, dict)
             or list(features) != names
-            or not all(one in self._info.features for one in features.values())
+            or not all(isinstance(one, str) for one in features.values())
+            or not set(features.values()) <= set(self._info.features)
         ):
             raise UserError(f"{path}: features: expected one of info.json for each of {names}")
         return description, features
@@ -205,7 +206,7 @@ class LeRobotData(DataSet):
             table = Table(path, wanted, [ENVIRONMENT_STEPS])
             if len(rows) + table.rows > self._info.episodes:
                 raise self._other_count(len(rows) + table.rows)
-            for batch in table.batches({}):
+            for batch in table.batches():
                 for index in range(len(batch["length"])):
                     row = {key: values[index] for key, values in batch.items()}
                     rows.append(_row(row, keys, path))
@@ -236,7 +237,9 @@ class LeRobotData(DataSet):
         }
         pictures = {one.key for one in row_features.values() if one.is_picture}
         flags = [key for key in (DONE, TERMINATED, TRUNCATED) if key in self._info.features]
-        single = ["episode_index", "timestamp", *flags, *([self._reward] if self._reward else [])]
+        single = ["episode_index", *flags]
+        single += [self._reward] if self._reward else []
+        single += ["timestamp"] if len(row_features) < len(self._features) else []
         columns |= dict.fromkeys(single, 0)
         shapes = [
             fit(name, np.zeros(one.shape, np.uint8)).shape if one.is_picture else one.shape
@@ -313,7 +316,7 @@ _FILM_COLUMNS = ("chunk_index", "file_index", "from_timestamp")
 
 
 def _row(found: dict[str, Any], keys: list[str], path: Path) -> _Row:
-    length = int(found["length"])
+    length = found["length"]
     numbers = [found["episode_index"], found["data/chunk_index"], found["data/file_index"]]
     films = {key: tuple(found[f"videos/{key}/{one}"] for one in _FILM_COLUMNS) for key in keys}
     flat = [*numbers, *(number for film in films.values() for number in film)]
@@ -321,7 +324,7 @@ def _row(found: dict[str, Any], keys: list[str], path: Path) -> _Row:
         raise UserError(f"{path}: found an episode of {length} frames at {flat}, expected a place")
     return _Row(
         int(numbers[0]),
-        length,
+        int(length),
         (int(numbers[1]), int(numbers[2])),
         {key: (int(one[0]), int(one[1]), float(one[2])) for key, one in films.items()},
         int(found.get(ENVIRONMENT_STEPS, -1)),

@@ -342,7 +342,7 @@ class _Films:
     def add(self, images: NDArray[np.uint8]) -> dict[str, Any]:
         """Append an episode; give its columns of ``meta/episodes``."""
         film = self._film
-        if film is not None and film.path.stat().st_size >= VIDEO_FILE_MB * 2**20:
+        if film is not None and film.nbytes >= VIDEO_FILE_MB * 2**20:
             film.close()
             film = None
         if film is None:

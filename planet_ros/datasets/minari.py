@@ -34,7 +34,7 @@ from planet_ros.datasets.foreign import (
     missing,
     read_json,
 )
-from planet_ros.datasets.minari_spaces import Box, Space
+from planet_ros.datasets.minari_spaces import Space
 from planet_ros.errors import UserError
 from planet_ros.interface.description import description_from
 from planet_ros.messages.fields import shortened
@@ -48,6 +48,8 @@ ENVIRONMENT_STEPS = "environment_steps"
 DATA_FILE = "main_data.hdf5"
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_./-]{1,200}-v\d{1,6}")
 _MOST_NAMED = 50
+_MOST_ARRAYS = 1000
+"""Of an episode."""
 
 
 def library() -> Any:
@@ -268,7 +270,7 @@ class MinariData(DataSet):
         nbytes = 0
         for name, dataset in _datasets(group, where):
             if dataset.external or dataset.is_virtual:
-                raise UserError(f"{where}/{name}: found data of another file, expected its own")
+                raise UserError(f"{where}{name}: found data of another file, expected its own")
             nbytes += dataset.size * max(1, dataset.dtype.itemsize)
             if nbytes > MAX_EPISODE_BYTES:
                 raise UserError(
@@ -290,9 +292,9 @@ class MinariData(DataSet):
                     f"{where}: found {rows} observations of {name} and {steps} rewards, expected "
                     "one more than rewards"
                 )
-            shape = box.shape if _is_jpeg(found, box) else tuple(found.shape[1:])
-            if box.image and _is_jpeg(found, box):
-                shape = _jpeg_shape(found[0], box)
+            shape = tuple(found.shape[1:])
+            if box.image and len(shape) < len(box.shape):  # each is a JPEG file
+                shape = _jpeg_shape(found[0])
             self._check_shape(shape, box.shape, f"{where}/observations/{name}")
             shapes.append(box.shape)
         check_size(steps, shapes, where)
@@ -345,21 +347,23 @@ def _datasets(group: Any, where: str) -> Iterator[tuple[str, Any]]:
     """All arrays of a group, with their names in it; links to other files are refused."""
     import h5py
 
-    for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise UserError(f"{where}/{name}: found a link, expected an array")
-        found = group[name]
-        if isinstance(found, h5py.Group):
-            yield from ((f"{name}/{one}", array) for one, array in _datasets(found, where))
-        else:
-            yield name, found
+    waiting, seen = [("", group)], 0
+    while waiting:
+        path, inner = waiting.pop()
+        seen += len(inner)
+        if seen > _MOST_ARRAYS:  # groups may hold each other, and so be without end
+            raise UserError(f"{where}: found more than {_MOST_ARRAYS} arrays, expected fewer")
+        for name in inner:
+            if not isinstance(inner.get(name, getlink=True), h5py.HardLink):
+                raise UserError(f"{where}{path}/{name}: found a link, expected an array")
+            found = inner[name]
+            if isinstance(found, h5py.Group):
+                waiting.append((f"{path}/{name}", found))
+            else:
+                yield f"{path}/{name}", found
 
 
-def _is_jpeg(dataset: Any, box: Box) -> bool:
-    return box.image and len(dataset.shape) != 1 + len(box.shape)
-
-
-def _jpeg_shape(content: Any, box: Box) -> tuple[int, ...]:
+def _jpeg_shape(content: Any) -> tuple[int, ...]:
     """That of a picture, without decoding it."""
     from PIL import Image
 

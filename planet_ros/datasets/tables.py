@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,11 @@ from planet_ros.datasets.foreign import Image, first_line
 from planet_ros.errors import UserError
 from planet_ros.messages.fields import shortened
 
-_BATCH = 64
-"""Rows that are decoded at once: each may have pictures in it."""
+_BATCH, _PICTURE_BATCH = 4096, 64
+"""Rows that are decoded at once, and of those with pictures in them."""
+
+
+_NONE: Mapping[str, int] = MappingProxyType({})
 
 
 class Frames:
@@ -109,7 +113,7 @@ class Table:
         self._columns = columns + [name for name in optional or [] if name in there]
 
     def batches(
-        self, widths: dict[str, int], pictures: set[str] | None = None
+        self, widths: Mapping[str, int] = _NONE, pictures: Collection[str] = ()
     ) -> Iterator[dict[str, Any]]:
         """The rows, some at a time.
 
@@ -120,12 +124,14 @@ class Table:
         Yields:
             An array (rows,) or (rows, width) of each column; a list of bytes of pictures.
         """
-        self._check_widths(widths)
         try:
-            for batch in self._file.iter_batches(_BATCH, columns=self._columns):
+            plain = {name: 0 for name in self._columns if name not in pictures}
+            self._check_widths({**plain, **widths})
+            rows = _PICTURE_BATCH if pictures else _BATCH
+            for batch in self._file.iter_batches(rows, columns=self._columns):
                 yield {
                     name: _encoded(batch.column(name), self._path)
-                    if name in (pictures or ())
+                    if name in pictures
                     else _numbers(batch.column(name), widths.get(name, 0), name, self._path)
                     for name in self._columns
                 }
