@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planet_ros.bundle.runtime import load_bundle
+from planet_ros.cli.datasets import environment_of_data
 from planet_ros.config import (
     LearnerSettings,
     PlannerSettings,
@@ -43,6 +44,9 @@ def train(options: argparse.Namespace) -> int:
             values[name] = value
     if options.data:
         values["offline.data"] = [str(path) for path in options.data]
+        environment = environment_of_data(options.data)
+        if environment and source is None:
+            values.setdefault("env_id", environment)
     if options.interface is not None:
         values["interface"] = options.interface
     settings = (
@@ -360,6 +364,13 @@ def import_(options: argparse.Namespace) -> int:
     from planet_ros.cli.experience import import_bags
 
     return import_bags(options)
+
+
+def convert(options: argparse.Namespace) -> int:
+    """``planet-ros convert``."""
+    from planet_ros.cli.datasets import convert as run
+
+    return run(options)
 
 
 def topics(options: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from planet_ros.config import Settings
 from planet_ros.data import EpisodeStore
 from planet_ros.errors import UserError
+from planet_ros.interface.description import Description
 from planet_ros.training.experience import Experience, split
 from planet_ros.training.held_out import HeldOut
 from planet_ros.training.learner import MakeModel, make_model
@@ -56,6 +57,8 @@ def train_offline(
             say=progress.line,
         )
         try:
+            if found.interface is None and found.environment is None:
+                session.run.save_description(Description(found.signature))
             if session.went_on:
                 return session.run  # nothing that was learned since may be undone
             if session.learner.episodes == 0:
