@@ -391,3 +391,9 @@ class OfflineSettings(Section):
         description="Fits in a row that predict the held-out episodes no better than the best one "
         "did, after which learning stops.",
     )
+    choose_penalty: bool = Field(
+        True,
+        description="Where planner.disagreement_penalty is 0, give the bundle the least one by "
+        "which nine of ten predictions of held-out returns do not promise too much. What is "
+        "learned with an environment or a robot afterwards goes without it.",
+    )

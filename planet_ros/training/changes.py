@@ -16,7 +16,14 @@ OF_THE_MOMENT = frozenset(
     f"training.{name}"
     for name in (
         *("steps", "output", "resume", "accept_changes"),
-        *("threads", "device", "evaluation_episodes", "publish_bundle", "controller_timeout_s"),
+        *(
+            "threads",
+            "device",
+            "evaluation_episodes",
+            "publish_bundle",
+            "controller_timeout_s",
+            "vector",
+        ),
     )
 )
 """How far a run goes, where it is computed and who is told: what may differ without a word."""

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from planet_ros.bundle.runtime import Bundle
+from planet_ros.control.events import MadePlan
+from planet_ros.control.policy import PlanningPolicy
 from planet_ros.data import Episode
 from planet_ros.models import WorldModel
+from planet_ros.planning import PlanningError
+
+Rows: TypeAlias = NDArray[np.float64]
 
 MOST_STARTS = 20
 """Of predictions: each takes the time of a plan's iteration."""
@@ -19,6 +28,42 @@ MOST_STEPS = 2000
 
 SURE = 0.9
 """Share of the predictions that a penalty keeps from promising too much."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a model expects of actions that were really taken, and what came true.
+
+    Attributes:
+        rewards: (H,) that it expects.
+        disagreement: (H,) of its members; None where there is nobody to disagree.
+        truth: (H,) rewards that there were.
+    """
+
+    rewards: Rows
+    disagreement: Rows | None
+    truth: Rows
+
+
+def forecasts(
+    model: WorldModel, episode: Episode, places: NDArray[np.integer], horizon: int
+) -> Iterator[Forecast]:
+    """Forecasts over a horizon from places (k,) in an episode, in their order."""
+    wanted, goals = set(places.tolist()), model.goals(episode)
+    with torch.no_grad():
+        beliefs = itertools.islice(model.filtered(episode), max(wanted) + 1)
+        for place, belief in enumerate(beliefs):
+            if place not in wanted:
+                continue
+            steps = slice(place, place + horizon)
+            actions = torch.from_numpy(episode.action[None, steps]).to(belief.device)
+            found = model.imagine(belief, actions, None if goals is None else goals[place])
+            spread = None if found.disagreement is None else _rows(found.disagreement[0])
+            yield Forecast(_rows(found.rewards[0]), spread, episode.reward[steps].astype(float))
+
+
+def _rows(values: torch.Tensor) -> Rows:
+    return values.cpu().numpy().astype(np.float64)
 
 
 def data_disagreement(model: WorldModel, episodes: Sequence[Episode], horizon: int) -> float | None:
@@ -60,12 +105,38 @@ def cautious_penalty(
     return float(np.quantile(needed, SURE)) if needed and np.isfinite(needed).all() else None
 
 
-_Rows = NDArray[np.float64]
+def planned_novelty(bundle: Bundle, episodes: Sequence[Episode]) -> float | None:
+    """How far members disagree on plans from the states of episodes, in parts of that on data.
+
+    Args:
+        bundle: Plans with its own planner.
+        episodes: Whose states are gone through, up to `PLANNED_STEPS` of them.
+
+    Returns:
+        The mean of `planet_ros.control.events.MadePlan.novelty`; None where it is not known.
+    """
+    policy, found = PlanningPolicy.of(bundle, seed=0), []
+    for episode in episodes:
+        policy.reset(0)
+        for index in range(min(len(episode), PLANNED_STEPS // len(episodes) + 1)):
+            seen = {name: values[index] for name, values in episode.observation.items()}
+            try:
+                made = MadePlan(policy.act(seen), bundle, 0)
+            except PlanningError:
+                continue
+            policy.took(episode.action[index])
+            if made.novelty is None:
+                return None
+            found.append(made.novelty)
+    return float(np.mean(found)) if found else None
+
+
+PLANNED_STEPS = 200
 
 
 def _forecasts(
     model: WorldModel, episodes: Sequence[Episode], horizon: int, most: int
-) -> Iterator[tuple[_Rows, _Rows, _Rows]]:
+) -> Iterator[tuple[Rows, Rows, Rows]]:
     """Expected rewards, disagreement and true rewards (H,) from places spread over episodes."""
     if not _disagrees(model):
         return
@@ -76,26 +147,16 @@ def _forecasts(
         if len(episode) >= horizon:
             chosen.append(episode)
     for episode in chosen:
-        count = max(1, most // len(chosen))
-        places = set(np.linspace(0, len(episode) - horizon, count).astype(int).tolist())
-        goals = model.goals(episode)
-        with torch.no_grad():
-            for index, belief in enumerate(model.filtered(episode)):
-                if index not in places:
-                    continue
-                actions = torch.from_numpy(episode.action[index : index + horizon])
-                goal = None if goals is None else goals[index]
-                found = model.imagine(belief, actions[None].to(belief.device), goal)
-                assert found.disagreement is not None
-                expected, spread = found.rewards[0].cpu(), found.disagreement[0].cpu()
-                truth = episode.reward[index : index + horizon].astype(np.float64)
-                yield expected.numpy().astype(np.float64), spread.numpy().astype(np.float64), truth
+        places = np.linspace(0, len(episode) - horizon, max(1, most // len(chosen)))
+        for one in forecasts(model, episode, places.astype(int), horizon):
+            assert one.disagreement is not None
+            yield one.rewards, one.disagreement, one.truth
 
 
 def _disagrees(model: WorldModel) -> bool:
     """Whether it says at all how much its members disagree."""
     device = next(model.parameters()).device
-    actions = torch.from_numpy(model.signature.middle)[None, None].to(device)
+    actions = torch.zeros((1, 1, model.signature.actions), device=device)
     part = model.signature.goal
     goal = None if part is None else torch.zeros(part.shape, device=device)
     with torch.no_grad():

@@ -25,7 +25,7 @@ from planet_ros.data.store import save_episode
 from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.interface.document import Interface
-from planet_ros.models import Task
+from planet_ros.models import Task, WorldModel
 from planet_ros.models.relabel import judged
 from planet_ros.training.changes import accepted_changes
 from planet_ros.training.checkpoint import read_checkpoint
@@ -291,9 +291,14 @@ class Session:
         """Whether there is experience besides what was included."""
         return any(is_own_episode(record) for record in self._journal.records())
 
-    def finish_with_best(self) -> Bundle:
-        """Go back to the model that predicts held-out episodes best, and save that."""
+    def finish_with_best(self, penalty: Callable[[WorldModel], float | None]) -> Bundle:
+        """Go back to the model that predicts held-out episodes best, and save that.
+
+        Args:
+            penalty: Chooses one on the disagreement of a model; None: that of the settings stays.
+        """
         self.learner.restore(read_checkpoint(self.run.best), self.run.best)
+        self.learner.penalty = penalty(self.learner.averaged)
         with self._writing():
             bundle = self.learner.export()
         self._commit()
