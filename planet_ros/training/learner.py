@@ -239,15 +239,17 @@ class Learner:
         self,
         ongoing: Sequence[Episode] = (),
         progress: Callable[[int, int], None] = lambda done, total: None,
+        streams: int = 1,
     ) -> FitResult:
         """Fit the model to all that is stored, and to the episodes under way.
 
         Whatever is raised, the learner is then what it was before.
 
         Args:
-            ongoing: Steps of unfinished episodes, not yet stored, one for each robot; the last is
-                the one whose newest step is the newest of all.
+            ongoing: Steps of unfinished episodes, not yet stored, one for each robot or copy of an
+                environment; the last is the one whose newest step is the newest of all.
             progress: Called with the updates done and in all; may raise to stop early.
+            streams: How many robots or environments there are.
 
         Raises:
             UserError: There is no step to learn from, or the loss is no longer finite.
@@ -259,7 +261,7 @@ class Learner:
         with self._all_or_nothing():
             taken = self.decisions + sum(map(len, ongoing))
             fresh, self._judged_steps = taken - self._judged_steps, taken
-            fresh //= max(1, len(self.settings.robots))  # which take as many each, or about that
+            fresh //= max(1, streams)  # which take as many each, or about that
             one_step, horizon = self._errors_on_unseen(newest, fresh)
             self.model.fit_normalization(self._replay.statistics())
             means = self._descend(sampler, progress)
