@@ -45,7 +45,7 @@ def train(options: argparse.Namespace) -> int:
     if options.data:
         values["offline.data"] = [str(path) for path in options.data]
         environment = environment_of_data(options.data)
-        if environment and source is None:
+        if environment and options.config is None and not options.resume:
             values.setdefault("env_id", environment)
     if options.interface is not None:
         values["interface"] = options.interface
