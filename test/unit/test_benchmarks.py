@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow  # each loads torch in a process of its own
 RunBenchmark = Callable[..., str]
 
 HERE = {
+    "cautious",
     "collection",
     "disagreement",
     "export",

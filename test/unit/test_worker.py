@@ -15,7 +15,11 @@ def test_work_is_done_in_order_on_the_thread_and_close_waits_for_all_of_it() -> 
     worker = Worker("planner")
     done: list[tuple[int, str]] = []
     gate = threading.Event()
-    worker.do(lambda: gate.wait(PATIENCE_S) and None)
+
+    def hold() -> None:
+        gate.wait(PATIENCE_S)
+
+    worker.do(hold)
     for number in range(3):
         worker.do(lambda number=number: done.append((number, threading.current_thread().name)))  # type: ignore[misc]
     assert not worker.close(0.01)
