@@ -48,8 +48,9 @@ def measure(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     common = ["--config", config, "--seed", seed]
     drawn = ["--set", f"training.random_steps={options.steps}", "--set", "training.updates=1"]
     run("train", *common, "--steps", options.steps, *drawn, "--output", folder / "random")
-    held_out = ["--set", f"offline.held_out={options.held_out}"]
-    run("train", *common, "--data", folder / "random", *held_out, "--output", folder / "offline")
+    learn = ["--set", f"offline.held_out={options.held_out}", "--set"]
+    learn += [f"offline.rounds={options.rounds}", "--output", folder / "offline"]
+    run("train", *common, "--data", folder / "random", *learn)
     bundle = load_bundle(folder / "offline" / "model")
     chosen = bundle.manifest.planner.disagreement_penalty
     cases = [judged(bundle, penalty, options.episodes) for penalty in (0.0, chosen, 3 * chosen)]
@@ -81,6 +82,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--steps", type=int, default=300, help="random ones (default: 300)")
     parser.add_argument("--held-out", type=float, default=0.3, help="offline.held_out (0.3)")
+    parser.add_argument("--rounds", type=int, default=50, help="offline.rounds (default: 50)")
     parser.add_argument("--seeds", default="0-4", help="of the runs (default: 0-4)")
     parser.add_argument("--episodes", type=int, default=20, help="fresh starts (default: 20)")
     parser.add_argument("--output", type=Path, required=True, help="folder for the runs, new")

@@ -20,7 +20,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from planet_ros.config.files import refuse_repetitions
 from planet_ros.errors import EXIT_BAD_INPUT, UserError
-from planet_ros.ros.middleware import give_memory_back
+from planet_ros.ros.middleware import prepare
 
 TEARDOWN_LIMIT_S = 5.0
 
@@ -93,7 +93,7 @@ def start_rclpy(arguments: list[str] | None) -> None:
         UserError: ROS cannot read the arguments, or a parameter file that they name.
     """
     check_parameter_files(sys.argv if arguments is None else arguments)
-    give_memory_back()
+    prepare(middleware=rclpy.get_rmw_implementation_identifier())
     with _refusals():
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
 

@@ -107,7 +107,7 @@ def test_new_models_disturb_no_controller(root: Path) -> None:
 
 def test_large_bundles_come_as_between_machines(root: Path) -> None:
     few = ("--seconds", 3, "--spans", 1, "--warm-up", 0)
-    result = result_of("bundles", root, "--over-topics", "--udp", "--count", 2, *few)
+    result = result_of("bundles", root, "--over-topics", "--count", 2, *few)
     assert result["megabytes"] > 10
     assert result["taken_over"] == 2
     assert result["transport"] == "UDP"

@@ -71,6 +71,14 @@ def test_every_benchmark_has_its_test(root: Path) -> None:
     assert {path.stem for path in (root / "benchmarks").glob("*.py")} == HERE | WITH_NODES
 
 
+def test_cautious(run_benchmark: RunBenchmark, tmp_path: Path) -> None:
+    few = ("--steps", 100, "--rounds", 1, "--episodes", 1, "--seeds", "3")
+    printed = run_benchmark("cautious", *few, "--output", tmp_path / "runs")
+    (row,) = json.loads(printed.splitlines()[-1])["seeds"]
+    assert row["chosen"] > 0
+    assert [case["penalty"] / row["chosen"] for case in row["cases"]] == pytest.approx([0, 1, 3])
+
+
 def test_planning(run_benchmark: RunBenchmark, tiny_run: Path) -> None:
     model = tiny_run / "model"
     printed = run_benchmark("planning", "--model", model, "--seconds", 0.1, "--candidates", 2, 3)
