@@ -1,9 +1,9 @@
 """Steps a second that experience is collected with: one environment, and several side by side.
 
-Each case is what `planet-ros train` does but for the fits: actions, steps, checks and episodes on
-disk, once with random actions and once with planned ones, of a model with random weights. The
-cases take turns in an order that is shuffled for each round: compare the ratios. The last line is
-one JSON object.
+Each case is what `planet-ros train` does between two fits, but for the disk, on which each episode
+takes as long whoever collects it: once with random actions and once with planned ones, of a model
+with random weights. The cases take turns in an order that is shuffled for each round: compare the
+ratios. The last line is one JSON object.
 
     python benchmarks/collection.py
     python benchmarks/collection.py --config config/pendulum_pixels.yaml --steps 400
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from planning import CONFIGS, print_machine
 from planet_ros.config import load_settings
 from planet_ros.data import Step
 from planet_ros.environments import Environment, EnvironmentSpec
+from planet_ros.training import session
 from planet_ros.training.collect import collect_together
 from planet_ros.training.loop import Learning, copies_of, starts_of, threads_for_plans
 from planet_ros.training.session import Session
@@ -34,6 +36,7 @@ from planet_ros.training.session import Session
 
 def main() -> int:
     options = _options()
+    session.COMMIT_AFTER_S = math.inf
     ways = {"one": (1, "sync"), "sync": (options.environments, "sync")}
     ways["async"] = options.environments, "async"
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:

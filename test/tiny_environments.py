@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium
@@ -164,6 +165,17 @@ class Leaves(PointMass):
         return super().step(action)
 
 
+class Marks(PointMass):
+    """Leaves a file with the number of its process where it was closed."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self._folder = Path(folder)
+
+    def close(self) -> None:
+        (self._folder / f"closed-{os.getpid()}").touch()
+
+
 class Picture(PointMass):
     """The point as a camera above sees it: a soft spot, 8 × 8 pixels of the given channels."""
 
@@ -241,6 +253,7 @@ _register("WideActions", WideActions)
 _register("ThreeNumbers", ThreeNumbers)
 _register("SeedEcho", SeedEcho)
 _register("Leaves", Leaves)
+_register("Marks", Marks)
 _register("Picture", Picture)
 _register("FloatPicture", FloatPicture)
 _register("PictureAndPosition", PictureAndPosition)

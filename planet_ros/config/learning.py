@@ -211,12 +211,6 @@ class TrainingSettings(CollectionSettings, ExplorationSettings):
         "it is refused. On the command line what --set says is meant.",
     )
     steps: int = Field(1400, ge=1, le=MAX_STEPS, description="Environment steps to collect in all.")
-    random_steps: int = Field(
-        200,
-        ge=1,
-        le=MAX_STEPS,
-        description="Environment steps with uniformly random actions, before the first fit.",
-    )
     environments: int = Field(
         1,
         ge=1,
@@ -230,6 +224,12 @@ class TrainingSettings(CollectionSettings, ExplorationSettings):
         description="Of several environments. sync: stepped one after another, in one process. "
         "async: at once, each in a process of its own, for steps of more than about a "
         "millisecond.",
+    )
+    random_steps: int = Field(
+        200,
+        ge=1,
+        le=MAX_STEPS,
+        description="Environment steps with uniformly random actions, before the first fit.",
     )
     random_noise_beta: float = Field(
         0.0,

@@ -18,7 +18,6 @@ import functools
 import math
 import os
 import signal
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -39,7 +38,7 @@ _FAULT = "planet_ros.fault"
 """What a copy says in ``info`` of why it is broken."""
 
 _CLOSE_S = 5.0
-"""For a step that is under way when the copies are to end."""
+"""For a process to close its environment, before it is killed."""
 
 Vector = Literal["sync", "async"]
 
@@ -62,7 +61,7 @@ class Environments:
         self._environment = environment
         self._count = count
         self._index = 0
-        self._close_s = _CLOSE_S
+        self._in_step = False
         make = functools.partial(_copy, environment.spec, environment.episode_steps, os.getpid())
         self._gym = _vector_of([make] * count, vector, environment.spec.id)
 
@@ -117,11 +116,12 @@ class Environments:
 
     def _whole(self, call: Callable[[], Any]) -> Any:
         """What all copies gave, if none of them is broken."""
+        self._in_step = True
         try:
             results = call()
         except (EOFError, OSError) as error:
-            self._close_s = 0.0  # what the others are at is of no use
             raise BrokenEnvironment(self._ended()) from error
+        self._in_step = False
         faults = results[-1].get(_FAULT)
         if faults is not None:
             copy = next(copy for copy, fault in enumerate(faults) if fault)
@@ -148,17 +148,18 @@ class Environments:
             self._gym.close()
             return
         try:
-            with warnings.catch_warnings():
-                # Gymnasium warns of a step that is under way, as after Ctrl-C.
-                warnings.simplefilter("ignore")
-                self._gym.close(timeout=self._close_s)
-        except (EOFError, OSError):
-            pass  # of a process that has ended already
+            # After a step that Ctrl-C or a dead process has cut short, answers may still be under
+            # way, which Gymnasium would take for others.
+            if not self._in_step:
+                self._gym.close()
         finally:
+            self._gym.closed = True
             for process in self._gym.processes:
                 process.terminate()
+            for process in self._gym.processes:
+                process.join(_CLOSE_S)
+                process.kill()
                 process.join()
-            self._gym.closed = True
 
 
 class _Copy(gymnasium.Env):
@@ -270,8 +271,10 @@ def _copy(spec: EnvironmentSpec, episode_steps: int, parent: int) -> _Copy:
         parent: The process that is to have it.
     """
     if os.getpid() != parent:
-        # Ctrl-C in a terminal goes to all processes; who learns decides when the copies end.
+        # Ctrl-C in a terminal goes to all processes; who learns decides when the copies end, and
+        # each closes its environment then.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     return _Copy(Environment(spec, episode_steps=episode_steps))
 
 

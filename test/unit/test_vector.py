@@ -20,6 +20,7 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 import pytest
+from arrays import float32
 from tiny_environments import STEP_LENGTH, PointMass
 
 from planet_ros.bundle.runtime import load_bundle
@@ -221,8 +222,8 @@ def test_processes_of_their_own_make_the_same_run(
 
 def test_plans_side_by_side_are_those_of_one_after_another(tiny_run: Path) -> None:
     bundle = load_bundle(tiny_run / "model")
-    seen = {copy: {"observation": np.float32([copy, 1.0])} for copy in (0, 2, 3)}
-    decided = []
+    seen = {copy: {"observation": float32([copy, 1.0])} for copy in (0, 2, 3)}
+    decided: list[list[Any]] = []
     with ThreadPoolExecutor(3) as threads:
         for where in (None, threads):
             policies = SideBySide([PlanningPolicy.of(bundle, 0) for _ in range(4)], where)
@@ -348,7 +349,7 @@ def test_a_process_that_ends_is_an_error_that_names_its_copy() -> None:
 def test_a_process_that_does_not_come_up_is_refused(
     no_process_is_left: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    gymnasium.register("PlanetRosTest/Here-v0", entry_point=PointMass)
+    gymnasium.register("PlanetRosTest/Here-v0", entry_point="tiny_environments:PointMass")
     try:
         with pytest.raises(UserError, match=r"Here-v0: training\.vector: async: the process of a"):
             Environments(Environment(EnvironmentSpec("PlanetRosTest/Here-v0")), 2, "async")
@@ -379,9 +380,10 @@ def processes_of(group: int) -> list[int]:
 def test_no_process_is_left_of_a_run_that_is_stopped(
     root: Path, tmp_path: Path, number: int, whole_group: bool, code: int
 ) -> None:
-    command = [sys.executable, "-m", "planet_ros.cli.main", "train", "--output", tmp_path / "run"]
+    command = [sys.executable, "-m", "planet_ros.cli.main", "train", "--output", f"{tmp_path}/run"]
     sets = {
-        "env_id": "PlanetRosTest/PointMass-v0",
+        "env_id": "PlanetRosTest/Marks-v0",
+        "env_kwargs": json.dumps({"folder": str(tmp_path)}),
         "env_modules": ["tiny_environments"],
         "training.environments": 2,
         "training.vector": "async",
@@ -411,6 +413,8 @@ def test_no_process_is_left_of_a_run_that_is_stopped(
         assert time.monotonic() < until_s, left
         time.sleep(0.05)
     log = (tmp_path / "log").read_text()
+    # Whoever is not killed closes its environment.
+    assert len([*tmp_path.glob("closed-*")]) == 3
     if code == 130:
         assert "Traceback" not in log and "all is saved, continue with: planet-ros train" in log
 
