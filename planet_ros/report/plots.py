@@ -1,0 +1,443 @@
+"""Charts as inline SVG: lines with bands, points and bars, with axes, legend and values to point at.
+
+Colours are names of the page's style, so that a chart is right in light, in dark and on paper. What
+is drawn is bounded, however much there is: lines are thinned so that no peak is lost.
+"""
+
+from __future__ import annotations
+
+import html
+import itertools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from planet_ros.report.markup import text
+
+Numbers = NDArray[np.float64]
+
+MOST_POINTS = 300
+"""Of a line; and of points, all that a page can carry, ten times as many."""
+
+WIDTH, HEIGHT, LOW_HEIGHT = 460, 270, 190
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 26, 42
+_LARGEST = 1e30
+
+INK = 0
+"""The colour of text, for what all else is compared with; series count from 1 to 6."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Values over x; where both are no number there is a gap.
+
+    Attributes:
+        label: For the legend and for who points at it; empty: neither.
+        x: (n,).
+        y: (n,).
+        colour: `INK`, or 1 to 6.
+        low: (n,) lower end of a band around it; None: no band.
+        high: (n,) its upper end.
+        dots: Draw the points.
+        stroke: Draw the line between them.
+        dashed: As a dashed line.
+        thin: As one among many.
+    """
+
+    label: str
+    x: ArrayLike
+    y: ArrayLike
+    colour: int = 1
+    low: ArrayLike | None = None
+    high: ArrayLike | None = None
+    dots: bool = False
+    stroke: bool = True
+    dashed: bool = False
+    thin: bool = False
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A part of an axis that is shaded, or a place on it that is marked by a line.
+
+    Attributes:
+        label: For the legend; empty: none.
+        low: Where it begins.
+        high: Where it ends; None: it is a line.
+        vertical: Whether it is on the axis x.
+        colour: As of `Line`.
+    """
+
+    label: str
+    low: float
+    high: float | None = None
+    vertical: bool = True
+    colour: int = INK
+
+
+def chart(
+    title: str,
+    series: Sequence[Line],
+    *,
+    x: str,
+    y: str,
+    log: bool = False,
+    marks: Sequence[Mark] = (),
+    caption: str = "",
+    from_zero: bool = False,
+    y_range: tuple[float, float] | None = None,
+    height: int = HEIGHT,
+    legend: bool = True,
+) -> str:
+    """A figure with lines, points and bands; empty where there is nothing to draw.
+
+    Args:
+        title: Above it.
+        series: What to draw, the last on top.
+        x: What is along the axis x, with its unit.
+        y: Likewise.
+        log: Whether y is logarithmic; what is not positive is left out then.
+        marks: Behind the lines.
+        caption: Below, HTML.
+        from_zero: Whether y begins at 0.
+        y_range: Of the axis; None: of what is drawn.
+        height: In the units of the drawing, `WIDTH` of which are as wide as the figure.
+        legend: Whether to say what the colours are.
+    """
+    drawn = [_thinned(one) for one in series]
+    if log:
+        drawn = [
+            {name: np.where(v > 0, v, np.nan) if name != "x" else v for name, v in one.items()}
+            for one in drawn
+        ]
+    values = [one[name] for one in drawn for name in ("y", "low", "high") if name in one]
+    finite = _finite(values)
+    if not finite.size:
+        return ""
+    places = _finite([one["x"] for one in drawn])
+    across = _Axis.of(places, (_LEFT, WIDTH - _RIGHT))
+    if y_range is None:
+        extra = [mark.low for mark in marks if not mark.vertical and mark.high is None]
+        y_range = _range(np.concatenate([finite, extra, [0.0] if from_zero else []]), log)
+        if from_zero:
+            y_range = 0.0, y_range[1]
+    up = _Axis(*y_range, height - _BOTTOM, _TOP, log)
+    body = [_grid(across, up, x, y, height), *(_mark(mark, across, up, height) for mark in marks)]
+    for one, line in zip(drawn, series, strict=True):
+        body.append(_line(line, one, across, up))
+    pointed = [
+        {"n": line.label, "x": _rounded(one["x"]), "y": _rounded(one["y"])}
+        for one, line in zip(drawn, series, strict=True)
+        if line.label
+    ]
+    keys = [(mark.label, _mark_key(mark)) for mark in marks if mark.label]
+    keys += [(line.label, _line_key(line)) for line in series if line.label]
+    return _figure(
+        title,
+        body,
+        height,
+        legend=keys if legend else [],
+        caption=caption,
+        data={"a": [across.start, across.end, across.low, across.high], "l": x, "s": pointed},
+    )
+
+
+def histogram(
+    title: str,
+    groups: Mapping[str, ArrayLike],
+    *,
+    x: str,
+    y: str,
+    marks: Sequence[Mark] = (),
+    caption: str = "",
+    bins: int = 24,
+) -> str:
+    """A figure with bars, of several groups on top of one another; empty without a value."""
+    known = {name: _finite([values]) for name, values in groups.items()}
+    every = np.concatenate([*known.values(), []])
+    if not every.size:
+        return ""
+    edges = _edges(every, bins)
+    counts = {name: np.histogram(values, edges)[0] for name, values in known.items()}
+    total = np.sum(list(counts.values()), axis=0)
+    places = [edges[0], edges[-1], *(mark.low for mark in marks)]
+    across = _Axis.of(np.array(places), (_LEFT, WIDTH - _RIGHT))
+    up = _Axis(0.0, _range(np.array([0.0, float(total.max())]))[1], HEIGHT - _BOTTOM, _TOP)
+    body = [_grid(across, up, x, y, HEIGHT)]
+    below = np.zeros(len(total))
+    for colour, values in enumerate(counts.values(), 1):
+        for start, end, foot, count in zip(edges, edges[1:], below, values, strict=False):
+            if count:
+                left, right = across.place(start) + 0.5, across.place(end) - 0.5
+                top = up.place(foot + count)
+                body.append(
+                    f'<rect class="b c{colour}" x="{left:.1f}" y="{top:.1f}" '
+                    f'width="{max(1.0, right - left):.1f}" height="{up.place(foot) - top:.1f}"/>'
+                )
+        below = below + values
+    body += [_mark(mark, across, up, HEIGHT) for mark in marks]
+    centres = _rounded((edges[1:] + edges[:-1]) / 2)
+    pointed = [{"n": name, "x": centres, "y": values.tolist()} for name, values in counts.items()]
+    keys = [
+        (name, f'<i class="k box c{colour}"></i>') for colour, name in enumerate(counts, 1) if name
+    ]
+    keys += [(mark.label, _mark_key(mark)) for mark in marks if mark.label]
+    return _figure(
+        title,
+        body,
+        HEIGHT,
+        legend=keys,
+        caption=caption,
+        data={"a": [across.start, across.end, across.low, across.high], "l": x, "s": pointed},
+    )
+
+
+# ── axes ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """From values to places: `low` is at `start`, `high` at `end`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    @classmethod
+    def of(cls, values: Numbers, ends: tuple[float, float]) -> _Axis:
+        """One that ends where the values do."""
+        low, high = float(values.min()), float(values.max())
+        if high - low <= 1e-9 * max(abs(low), abs(high), 1e-9):
+            middle, half = low, 0.5 * max(abs(low), 1.0)
+            low, high = middle - half, middle + half
+        return cls(low, high, *ends)
+
+    def place(self, value: Any) -> Any:
+        if self.log:
+            share = (np.log10(value) - math.log10(self.low)) / math.log10(self.high / self.low)
+        else:
+            share = (np.asarray(value, float) - self.low) / (self.high - self.low)
+        return self.start + (self.end - self.start) * np.clip(share, -0.02, 1.02)
+
+    def ticks(self, most: int) -> list[float]:
+        if self.log:
+            return _log_ticks(self.low, self.high)
+        step = _step((self.high - self.low) / most)
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [index * step for index in range(first, last + 1)]
+
+
+def _step(least: float) -> float:
+    """1, 2 or 5 times a power of ten, no less than something."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    stride = max(1, (last - first) // 6)
+    tens = [10.0**power for power in range(first, last + 1, stride)]
+    found = [one for one in tens if low <= one <= high]
+    if len(found) >= 3:
+        return found
+    finer = [factor * 10.0**power for power in range(first, last + 1) for factor in (1, 2, 5)]
+    return [one for one in finer if low <= one <= high]
+
+
+def _range(values: Numbers, log: bool = False) -> tuple[float, float]:
+    """A little more than values take."""
+    low, high = float(values.min()), float(values.max())
+    if log:
+        if high / low < 1.5:
+            return low / 1.5, high * 1.5
+        margin = (high / low) ** 0.05
+        return low / margin, high * margin
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
+        margin = 0.5 * max(abs(low), 1.0) if low else 0.5
+        return low - margin, high + margin
+    margin = 0.05 * (high - low)
+    return low - margin, high + margin
+
+
+def _edges(values: Numbers, bins: int) -> Numbers:
+    low, high = float(values.min()), float(values.max())
+    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-9):
+        half = 0.05 * max(abs(low), 1.0)
+        return np.array([low - half, low + half])
+    step = _step((high - low) / min(bins, max(4, 2 * math.isqrt(len(values)))))
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return step * np.arange(first, max(last, first + 1) + 1)
+
+
+def _tick_text(value: float, ticks: Sequence[float]) -> str:
+    """With as many digits as the ticks need to differ."""
+    if len(ticks) > 1:
+        step = min(abs(b - a) for a, b in itertools.pairwise(ticks))
+        if step >= 1e-4 and max(abs(one) for one in ticks) < 1e6:
+            digits = max(0, -math.floor(math.log10(step) + 1e-9))
+            return f"{value + 0.0:.{digits}f}".replace("-", "−")
+    return f"{value:.4g}".replace("-", "−")
+
+
+def _log_text(value: float) -> str:
+    return f"{value:g}".replace("-", "−")
+
+
+def _grid(across: _Axis, up: _Axis, x: str, y: str, height: int) -> str:
+    parts = []
+    ticks = up.ticks(5)
+    for tick in ticks:
+        place = float(up.place(tick))
+        label = _log_text(tick) if up.log else _tick_text(tick, ticks)
+        parts.append(
+            f'<line class="g" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{place:.1f}" '
+            f'y2="{place:.1f}"/><text x="{_LEFT - 6}" y="{place + 4:.1f}" '
+            f'text-anchor="end">{label}</text>'
+        )
+    ticks = across.ticks(6)
+    for tick in ticks:
+        place = float(across.place(tick))
+        parts.append(
+            f'<line class="g" x1="{place:.1f}" x2="{place:.1f}" y1="{_TOP}" '
+            f'y2="{height - _BOTTOM}"/><text x="{place:.1f}" y="{height - _BOTTOM + 16}" '
+            f'text-anchor="middle">{_tick_text(tick, ticks)}</text>'
+        )
+    parts.append(
+        f'<text class="a" x="2" y="14">{text(y, 60)}</text>'
+        f'<text class="a" x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{height - 7}" '
+        f'text-anchor="middle">{text(x, 60)}</text>'
+    )
+    return "".join(parts)
+
+
+# ── what is drawn ────────────────────────────────────────────────────────────────────────────
+
+
+def _thinned(line: Line) -> dict[str, Numbers]:
+    """The arrays of a line by name, without more points than are drawn."""
+    arrays = {
+        name: _clipped(values)
+        for name, values in (("x", line.x), ("y", line.y), ("low", line.low), ("high", line.high))
+        if values is not None
+    }
+    count, most = len(arrays["x"]), MOST_POINTS if line.stroke else 10 * MOST_POINTS
+    if count <= most:
+        return arrays
+    if not line.stroke:
+        kept = np.linspace(0, count - 1, most).astype(int)
+    else:  # the least and the greatest of each piece
+        kept_ones = {0, count - 1}
+        for piece in np.array_split(np.arange(count), most // 2):
+            values = arrays["y"][piece]
+            if np.isfinite(values).any():
+                kept_ones |= {int(piece[np.nanargmin(values)]), int(piece[np.nanargmax(values)])}
+        kept = np.array(sorted(kept_ones))
+    return {name: values[kept] for name, values in arrays.items()}
+
+
+def _clipped(values: ArrayLike) -> Numbers:
+    array = np.asarray(values, np.float64).reshape(-1)
+    return np.where(np.isfinite(array) & (np.abs(array) < _LARGEST), array, np.nan)
+
+
+def _finite(arrays: Sequence[ArrayLike]) -> Numbers:
+    joined = np.concatenate([_clipped(one) for one in arrays] or [np.zeros(0)])
+    return joined[np.isfinite(joined)]
+
+
+def _line(line: Line, arrays: Mapping[str, Numbers], across: _Axis, up: _Axis) -> str:
+    x, y = across.place(arrays["x"]), up.place(arrays["y"])
+    parts = []
+    if "low" in arrays and "high" in arrays:
+        low, high = up.place(arrays["low"]), up.place(arrays["high"])
+        whole = np.isfinite(x) & np.isfinite(low) & np.isfinite(high)
+        if whole.any():
+            outline = [*zip(x[whole], high[whole], strict=True)]
+            outline += [*zip(x[whole], low[whole], strict=True)][::-1]
+            parts.append(f'<path class="f c{line.colour}" d="M{_points(outline)}Z"/>')
+    if line.stroke:
+        whole = np.isfinite(x) & np.isfinite(y)
+        runs = np.split(np.arange(len(x)), np.flatnonzero(np.diff(whole.astype(int))) + 1)
+        path = "".join(
+            f"M{_points([*zip(x[run], y[run], strict=True)])}"
+            for run in runs
+            if len(run) and whole[run[0]]
+        )
+        kind = f"s c{line.colour}{' d' if line.dashed else ''}{' t' if line.thin else ''}"
+        parts.append(f'<path class="{kind}" d="{path}"/>')
+    if line.dots:
+        # A path of strokes without length, with round ends: a fifth of the bytes of circles.
+        dots = "".join(
+            f"M{one:.1f} {other:.1f}h0"
+            for one, other in zip(x, y, strict=True)
+            if np.isfinite(one) and np.isfinite(other)
+        )
+        parts.append(f'<path class="p c{line.colour}{" t" if line.thin else ""}" d="{dots}"/>')
+    return "".join(parts)
+
+
+def _points(points: Sequence[tuple[float, float]]) -> str:
+    return "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+
+
+def _mark(mark: Mark, across: _Axis, up: _Axis, height: int) -> str:
+    axis = across if mark.vertical else up
+    first = float(axis.place(mark.low))
+    if mark.high is None:
+        ends = (
+            f'x1="{first:.1f}" x2="{first:.1f}" y1="{_TOP}" y2="{height - _BOTTOM}"'
+            if mark.vertical
+            else f'x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{first:.1f}" y2="{first:.1f}"'
+        )
+        return f'<line class="m c{mark.colour}" {ends}/>'
+    last = float(axis.place(mark.high))
+    low, wide = min(first, last), abs(last - first)
+    area = (
+        f'x="{low:.1f}" width="{wide:.1f}" y="{_TOP}" height="{height - _BOTTOM - _TOP}"'
+        if mark.vertical
+        else f'x="{_LEFT}" width="{WIDTH - _RIGHT - _LEFT}" y="{low:.1f}" height="{wide:.1f}"'
+    )
+    return f'<rect class="z c{mark.colour}" {area}/>'
+
+
+def _line_key(line: Line) -> str:
+    if not line.stroke:
+        return f'<i class="k dot c{line.colour}"></i>'
+    return f'<i class="k{" dash" if line.dashed else ""} c{line.colour}"></i>'
+
+
+def _mark_key(mark: Mark) -> str:
+    kind = "dash" if mark.high is None else "pale"
+    return f'<i class="k {kind} c{mark.colour}"></i>'
+
+
+def _rounded(values: Numbers) -> list[float | None]:
+    return [None if not math.isfinite(one) else float(f"{one:.4g}") for one in values]
+
+
+def _figure(
+    title: str,
+    body: Sequence[str],
+    height: int,
+    *,
+    legend: Sequence[tuple[str, str]],
+    caption: str,
+    data: Mapping[str, Any],
+) -> str:
+    keys = "".join(f"<li>{key}{text(label, 80)}</li>" for label, key in legend)
+    said = html.escape(json.dumps(data, separators=(",", ":"), allow_nan=False))
+    return (
+        f'<figure class="chart"><h3>{text(title, 100)}</h3>'
+        + (f'<ul class="legend">{keys}</ul>' if keys else "")
+        + f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{text(title, 100)}" '
+        f'data-plot="{said}">{"".join(body)}</svg>'
+        + (f"<figcaption>{caption}</figcaption>" if caption else "")
+        + "</figure>"
+    )
