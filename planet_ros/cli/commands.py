@@ -330,6 +330,20 @@ def interface(options: argparse.Namespace) -> int:
     return 0
 
 
+def report(options: argparse.Namespace) -> int:
+    """``planet-ros report``."""
+    from planet_ros.cli.evidence import report as run
+
+    return run(options)
+
+
+def compare(options: argparse.Namespace) -> int:
+    """``planet-ros compare``."""
+    from planet_ros.cli.evidence import compare as run
+
+    return run(options)
+
+
 def delay(options: argparse.Namespace) -> int:
     """``planet-ros delay``."""
     from planet_ros.cli.experience import delay as run

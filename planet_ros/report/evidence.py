@@ -70,11 +70,11 @@ class Evidence:
     @property
     def name(self) -> str:
         """Of the environment or the robot."""
+        if self.interface is not None:
+            return f"Robot commanded on {self.interface.action[0].topic}"
         if self.bundle is not None and self.bundle.manifest.environment is not None:
             return self.bundle.manifest.environment.id
-        if self.interface is not None or self.settings is None:
-            return "a robot" if self.interface is not None else "a model"
-        return self.settings.env_id
+        return "Unknown environment" if self.settings is None else self.settings.env_id
 
 
 def gather(path: Path) -> Evidence:

@@ -244,10 +244,7 @@ def _predicted(
     rows = _rows(episode, names, model.learns_reward)
     expected = _joined(dream.observation, dream.reward, names, model.learns_reward)
     sampled = _joined(dream.sampled_observation, dream.sampled_reward, names, model.learns_reward)
-    if len(sampled) > 1:
-        spread = sampled.std(axis=0, ddof=1)
-    else:
-        spread = np.full_like(expected, np.nan)
+    spread = sampled.std(axis=0, ddof=1) if len(sampled) > 1 else np.full_like(expected, np.nan)
     return Prediction(
         number,
         start,

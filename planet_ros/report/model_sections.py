@@ -1,4 +1,4 @@
-"""The parts of a report about the model: its errors, its certainty, its time, where its data lies."""
+"""The parts of a report about the model: errors, certainty, planning time, where its data lies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from planet_ros.report.evidence import Evidence
 from planet_ros.report.forecasts import INTERVAL, SAMPLES, Forecasts, Prediction
 from planet_ros.report.markup import number, text
 from planet_ros.report.page import folded, grid, table
-from planet_ros.report.plots import INK, LOW_HEIGHT, Line, Mark, chart, histogram
+from planet_ros.report.plots import INK, SMALL, Line, Mark, chart, histogram
 from planet_ros.report.run_sections import MOST_FIELDS, film
 from planet_ros.report.timing import Timing
 from planet_ros.report.verdict import CALIBRATED
@@ -78,8 +78,8 @@ def errors(forecasts: Forecasts) -> str:
             Line("expected spread", steps, forecasts.spread[:, index], 2, dashed=True),
             Line("error", steps, forecasts.error[:, index], 1),
         ]
-        single.append(chart(name, lines, x=_AHEAD, y=unit, height=LOW_HEIGHT, from_zero=True))
-    return grid([*figures, *single])
+        single.append(chart(name, lines, x=_AHEAD, y=unit, of=SMALL, from_zero=True))
+    return grid(figures) + grid(single, small=True)
 
 
 def calibration(forecasts: Forecasts) -> str:
@@ -137,7 +137,7 @@ def trajectories(forecasts: Forecasts, period_s: float) -> str:
             for index, label in enumerate(forecasts.labels[:MOST_FIELDS])
         ]
         films = "".join(_films(one))
-        parts.append(f"<h3>{title}: {where}</h3>{films}{grid(figures)}")
+        parts.append(f"<h3>{title}: {where}</h3>{films}{grid(figures, small=True)}")
         if one is forecasts.worst and forecasts.usual is forecasts.worst:
             break
     return "".join(parts)
@@ -172,7 +172,7 @@ def _trajectory(one: Prediction, index: int, label: str, period_s: float) -> str
         ],
         x="seconds ahead",
         y=unit,
-        height=LOW_HEIGHT,
+        of=SMALL,
         marks=[Mark("", 0.0)],
     )
 
@@ -218,21 +218,26 @@ def coverage(evidence: Evidence, hints: Sequence[str]) -> str:
         return notes
     labels = _labels(evidence, next(iter(groups.values())).shape[1])
     every = np.concatenate(list(groups.values()))
-    mean, scale = every.mean(axis=0), every.std(axis=0)
-    moving = np.flatnonzero(scale > 1e-9 * np.maximum(1.0, np.abs(mean)))
     figures = []
+    plain, names = _without_circles(every, labels)
+    moving, whitened = _whitened(plain)
     if len(moving) >= 2:
-        first, second = (moving[one] for one in _telling((every - mean)[:, moving] / scale[moving]))
+        first, second = (moving[one] for one in _telling(whitened))
+        starts = np.cumsum([0, *map(len, groups.values())])
         figures.append(
             _scatter(
                 "The two numbers that tell most of the others",
-                {name: rows[:, [first, second]] for name, rows in groups.items()},
-                labels[first],
-                labels[second],
+                {
+                    name: plain[start : start + len(rows), [first, second]]
+                    for (name, rows), start in zip(groups.items(), starts, strict=False)
+                },
+                names[first],
+                names[second],
             )
         )
+    mean, scale = every.mean(axis=0), every.std(axis=0)
+    moving, whitened = _whitened(every)
     if len(moving) >= 3:
-        whitened = (every - mean)[:, moving] / scale[moving]
         _, sizes, axes = np.linalg.svd(whitened[:: max(1, len(whitened) // 5000)], False)
         share = np.square(sizes) / np.square(sizes).sum()
         names = [f"component {one + 1}, {share[one]:.0%} of the spread" for one in range(2)]
@@ -299,6 +304,36 @@ def _labels(evidence: Evidence, count: int) -> list[str]:
     ]
     assert len(labels) == count
     return labels
+
+
+def _whitened(rows: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Which numbers change at all, and these around 0 with a spread of 1."""
+    mean, scale = rows.mean(axis=0), rows.std(axis=0)
+    moving = np.flatnonzero(scale > 1e-9 * np.maximum(1.0, np.abs(mean)))
+    return moving, (rows - mean)[:, moving] / scale[moving]
+
+
+def _without_circles(
+    rows: NDArray[np.float64], labels: Sequence[str]
+) -> tuple[NDArray[np.float64], list[str]]:
+    """With the angle in place of its cosine and sine, which would be drawn as a circle."""
+    columns: list[NDArray[np.float64]] = []
+    names: list[str] = []
+    index = 0
+    while index < rows.shape[1]:
+        pair = rows[:, index : index + 2]
+        on_circle = pair.shape[1] == 2 and bool(
+            (np.abs(np.square(pair).sum(axis=1) - 1) < 1e-3).all() and (pair.std(axis=0) > 0).all()
+        )
+        if on_circle:
+            columns.append(np.arctan2(pair[:, 1], pair[:, 0]))
+            name = labels[index].removeprefix("cos").strip(" ()")
+            names.append(f"{name or 'angle'} [rad]")
+        else:
+            columns.append(pair[:, 0])
+            names.append(labels[index])
+        index += 1 + on_circle
+    return np.stack(columns, axis=1), names
 
 
 def _telling(whitened: NDArray[np.float64]) -> tuple[int, int]:

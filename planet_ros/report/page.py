@@ -63,10 +63,11 @@ def page(title: str, head: str, sections: Sequence[Section]) -> str:
     )
 
 
-def grid(figures: Iterable[str]) -> str:
+def grid(figures: Iterable[str], small: bool = False) -> str:
     """Figures side by side where there is room; empty without any."""
     shown = [one for one in figures if one]
-    return f'<div class="grid">{"".join(shown)}</div>' if shown else ""
+    kind = "grid small" if small else "grid"
+    return f'<div class="{kind}">{"".join(shown)}</div>' if shown else ""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
@@ -125,7 +126,8 @@ code{overflow-wrap:anywhere}
 pre{background:var(--card);padding:12px;overflow:auto;border-radius:8px;white-space:pre-wrap;
 overflow-wrap:anywhere}
 nav{display:flex;flex-wrap:wrap;gap:4px 16px;margin-top:14px;font-size:.92rem}
-.tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:10px;margin:16px 0}
+.tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:10px;
+margin:16px 0}
 .tiles div{background:var(--card);border-radius:10px;padding:10px 14px;min-width:0}
 .tiles dt{color:var(--soft);font-size:.85rem}
 .tiles dd{margin:0;font-size:1.45rem;font-weight:600;line-height:1.25;overflow-wrap:anywhere}
@@ -140,8 +142,9 @@ padding:12px 16px;margin:16px 0}
 li.good::before{content:"✓";color:var(--good)}li.fair::before{content:"~";color:var(--fair)}
 li.bad::before{content:"✗";color:var(--bad)}li.note::before{content:"!";color:var(--fair)}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,400px),1fr));
-gap:22px 26px;margin-top:14px;align-items:end}
-.grid.small{grid-template-columns:repeat(auto-fill,minmax(min(100%,320px),1fr))}
+gap:22px 26px;margin-top:14px;align-items:start}
+.grid.small{grid-template-columns:repeat(auto-fill,minmax(min(100%,310px),1fr))}
+.grid.small svg text{font-size:12px}section>h3{margin-top:1.5em}
 figure{margin:0;min-width:0;break-inside:avoid;position:relative}
 figcaption{font-size:.88rem;margin-top:.3em}
 .chart svg{display:block;width:100%;height:auto;max-width:560px;touch-action:pan-y}
@@ -149,7 +152,7 @@ svg text{font-size:12.5px;fill:var(--soft);font-family:inherit}svg .a{fill:var(-
 .g{stroke:var(--rule);stroke-width:1}
 .s{fill:none;stroke-width:2;stroke-linejoin:round;stroke:var(--k)}
 .s.t{stroke-width:1;opacity:.5}.s.d{stroke-dasharray:6 4}
-.p{fill:none;stroke:var(--k);stroke-width:5;stroke-linecap:round}.p.t{stroke-width:3.2;opacity:.55}
+.p{fill:none;stroke:var(--k);stroke-width:5;stroke-linecap:round}.p.t{stroke-width:3.2;opacity:.7}
 .f{fill:var(--k);opacity:.2}.b{fill:var(--k)}.z{fill:var(--k);opacity:.13}
 .m{stroke:var(--k);stroke-width:1.5;stroke-dasharray:5 4}
 .c0{--k:var(--soft)}.c1{--k:var(--c1)}.c2{--k:var(--c2)}.c3{--k:var(--c3)}.c4{--k:var(--c4)}
@@ -176,10 +179,12 @@ summary{cursor:pointer;padding:9px 0;font-weight:500}
 .film figure{flex:none;width:96px;font-size:.78rem;color:var(--soft)}
 .pixels{width:96px;image-rendering:pixelated;display:block;border:1px solid var(--rule)}
 @media(max-width:480px){body{font-size:15px}main{padding:14px 14px 40px}
-svg text{font-size:14px}.tiles{grid-template-columns:1fr 1fr}.tiles dd{font-size:1.2rem}
+svg text{font-size:15px}.grid.small svg text{font-size:13px}
+.tiles{grid-template-columns:1fr 1fr}.tiles dd{font-size:1.2rem}
 th,td{padding-right:10px}}
 @media print{:root{--ink:#000;--soft:#333}body{font-size:10.5pt}main{max-width:none;padding:0}
-nav,#tip{display:none}.grid{grid-template-columns:1fr 1fr}.grid.small{grid-template-columns:1fr 1fr 1fr}
+nav,#tip{display:none}.grid{grid-template-columns:1fr 1fr}
+.grid.small{grid-template-columns:1fr 1fr 1fr}
 h2,h3{break-after:avoid}.wide,.film{overflow:visible}.film{flex-wrap:wrap}
 details{border:0;padding:0}.tiles div,.verdict,pre,.k,.b,.f,.z{print-color-adjust:exact;
 -webkit-print-color-adjust:exact}a{color:inherit}}

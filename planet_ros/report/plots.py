@@ -1,4 +1,4 @@
-"""Charts as inline SVG: lines with bands, points and bars, with axes, legend and values to point at.
+"""Charts as inline SVG: lines with bands, points and bars, with axes and values to point at.
 
 Colours are names of the page's style, so that a chart is right in light, in dark and on paper. What
 is drawn is bounded, however much there is: lines are thinned so that no peak is lost.
@@ -24,9 +24,29 @@ Numbers = NDArray[np.float64]
 MOST_POINTS = 300
 """Of a line; and of points, all that a page can carry, ten times as many."""
 
-WIDTH, HEIGHT, LOW_HEIGHT = 460, 270, 190
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 26, 42
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 18, 26, 42
 _LARGEST = 1e30
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of a drawing, in units that are about a pixel of a desktop's screen."""
+
+    width: int
+    height: int
+
+    @property
+    def across(self) -> tuple[float, float]:
+        """Where the axis x begins and ends."""
+        return _LEFT, self.width - _RIGHT
+
+    @property
+    def up(self) -> tuple[float, float]:
+        """Where the axis y begins and ends."""
+        return self.height - _BOTTOM, _TOP
+
+
+NORMAL, SMALL = Size(460, 270), Size(330, 190)
 
 INK = 0
 """The colour of text, for what all else is compared with; series count from 1 to 6."""
@@ -91,7 +111,7 @@ def chart(
     caption: str = "",
     from_zero: bool = False,
     y_range: tuple[float, float] | None = None,
-    height: int = HEIGHT,
+    of: Size = NORMAL,
     legend: bool = True,
 ) -> str:
     """A figure with lines, points and bands; empty where there is nothing to draw.
@@ -106,7 +126,7 @@ def chart(
         caption: Below, HTML.
         from_zero: Whether y begins at 0.
         y_range: Of the axis; None: of what is drawn.
-        height: In the units of the drawing, `WIDTH` of which are as wide as the figure.
+        of: How large it is.
         legend: Whether to say what the colours are.
     """
     drawn = [_thinned(one) for one in series]
@@ -120,14 +140,14 @@ def chart(
     if not finite.size:
         return ""
     places = _finite([one["x"] for one in drawn])
-    across = _Axis.of(places, (_LEFT, WIDTH - _RIGHT))
+    across = _Axis.of(places, of.across)
     if y_range is None:
         extra = [mark.low for mark in marks if not mark.vertical and mark.high is None]
         y_range = _range(np.concatenate([finite, extra, [0.0] if from_zero else []]), log)
         if from_zero:
             y_range = 0.0, y_range[1]
-    up = _Axis(*y_range, height - _BOTTOM, _TOP, log)
-    body = [_grid(across, up, x, y, height), *(_mark(mark, across, up, height) for mark in marks)]
+    up = _Axis(*y_range, *of.up, log)
+    body = [_grid(across, up, x, y, of), *(_mark(mark, across, up, of) for mark in marks)]
     for one, line in zip(drawn, series, strict=True):
         body.append(_line(line, one, across, up))
     pointed = [
@@ -140,7 +160,7 @@ def chart(
     return _figure(
         title,
         body,
-        height,
+        of,
         legend=keys if legend else [],
         caption=caption,
         data={"a": [across.start, across.end, across.low, across.high], "l": x, "s": pointed},
@@ -158,6 +178,7 @@ def histogram(
     bins: int = 24,
 ) -> str:
     """A figure with bars, of several groups on top of one another; empty without a value."""
+    of = NORMAL
     known = {name: _finite([values]) for name, values in groups.items()}
     every = np.concatenate([*known.values(), []])
     if not every.size:
@@ -166,9 +187,9 @@ def histogram(
     counts = {name: np.histogram(values, edges)[0] for name, values in known.items()}
     total = np.sum(list(counts.values()), axis=0)
     places = [edges[0], edges[-1], *(mark.low for mark in marks)]
-    across = _Axis.of(np.array(places), (_LEFT, WIDTH - _RIGHT))
-    up = _Axis(0.0, _range(np.array([0.0, float(total.max())]))[1], HEIGHT - _BOTTOM, _TOP)
-    body = [_grid(across, up, x, y, HEIGHT)]
+    across = _Axis.of(np.array(places), of.across)
+    up = _Axis(0.0, _range(np.array([0.0, float(total.max())]))[1], *of.up)
+    body = [_grid(across, up, x, y, of)]
     below = np.zeros(len(total))
     for colour, values in enumerate(counts.values(), 1):
         for start, end, foot, count in zip(edges, edges[1:], below, values, strict=False):
@@ -180,7 +201,7 @@ def histogram(
                     f'width="{max(1.0, right - left):.1f}" height="{up.place(foot) - top:.1f}"/>'
                 )
         below = below + values
-    body += [_mark(mark, across, up, HEIGHT) for mark in marks]
+    body += [_mark(mark, across, up, of) for mark in marks]
     centres = _rounded((edges[1:] + edges[:-1]) / 2)
     pointed = [{"n": name, "x": centres, "y": values.tolist()} for name, values in counts.items()]
     keys = [
@@ -190,7 +211,7 @@ def histogram(
     return _figure(
         title,
         body,
-        HEIGHT,
+        of,
         legend=keys,
         caption=caption,
         data={"a": [across.start, across.end, across.low, across.high], "l": x, "s": pointed},
@@ -273,7 +294,8 @@ def _edges(values: Numbers, bins: int) -> Numbers:
         return np.array([low - half, low + half])
     step = _step((high - low) / min(bins, max(4, 2 * math.isqrt(len(values)))))
     first, last = math.floor(low / step), math.ceil(high / step)
-    return step * np.arange(first, max(last, first + 1) + 1)
+    edges: Numbers = step * np.arange(first, max(last, first + 1) + 1, dtype=np.float64)
+    return edges
 
 
 def _tick_text(value: float, ticks: Sequence[float]) -> str:
@@ -290,28 +312,28 @@ def _log_text(value: float) -> str:
     return f"{value:g}".replace("-", "−")
 
 
-def _grid(across: _Axis, up: _Axis, x: str, y: str, height: int) -> str:
-    parts = []
+def _grid(across: _Axis, up: _Axis, x: str, y: str, of: Size) -> str:
+    parts, (left, right), (bottom, top) = [], of.across, of.up
     ticks = up.ticks(5)
     for tick in ticks:
         place = float(up.place(tick))
         label = _log_text(tick) if up.log else _tick_text(tick, ticks)
         parts.append(
-            f'<line class="g" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{place:.1f}" '
-            f'y2="{place:.1f}"/><text x="{_LEFT - 6}" y="{place + 4:.1f}" '
+            f'<line class="g" x1="{left}" x2="{right}" y1="{place:.1f}" '
+            f'y2="{place:.1f}"/><text x="{left - 6}" y="{place + 4:.1f}" '
             f'text-anchor="end">{label}</text>'
         )
-    ticks = across.ticks(6)
+    ticks = across.ticks(6 if of is NORMAL else 5)
     for tick in ticks:
         place = float(across.place(tick))
         parts.append(
-            f'<line class="g" x1="{place:.1f}" x2="{place:.1f}" y1="{_TOP}" '
-            f'y2="{height - _BOTTOM}"/><text x="{place:.1f}" y="{height - _BOTTOM + 16}" '
+            f'<line class="g" x1="{place:.1f}" x2="{place:.1f}" y1="{top}" '
+            f'y2="{bottom}"/><text x="{place:.1f}" y="{bottom + 16}" '
             f'text-anchor="middle">{_tick_text(tick, ticks)}</text>'
         )
     parts.append(
         f'<text class="a" x="2" y="14">{text(y, 60)}</text>'
-        f'<text class="a" x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{height - 7}" '
+        f'<text class="a" x="{(left + right) / 2}" y="{of.height - 7}" '
         f'text-anchor="middle">{text(x, 60)}</text>'
     )
     return "".join(parts)
@@ -387,22 +409,23 @@ def _points(points: Sequence[tuple[float, float]]) -> str:
     return "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
 
 
-def _mark(mark: Mark, across: _Axis, up: _Axis, height: int) -> str:
+def _mark(mark: Mark, across: _Axis, up: _Axis, of: Size) -> str:
     axis = across if mark.vertical else up
     first = float(axis.place(mark.low))
+    (left, right), (bottom, top) = of.across, of.up
     if mark.high is None:
         ends = (
-            f'x1="{first:.1f}" x2="{first:.1f}" y1="{_TOP}" y2="{height - _BOTTOM}"'
+            f'x1="{first:.1f}" x2="{first:.1f}" y1="{top}" y2="{bottom}"'
             if mark.vertical
-            else f'x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{first:.1f}" y2="{first:.1f}"'
+            else f'x1="{left}" x2="{right}" y1="{first:.1f}" y2="{first:.1f}"'
         )
         return f'<line class="m c{mark.colour}" {ends}/>'
     last = float(axis.place(mark.high))
     low, wide = min(first, last), abs(last - first)
     area = (
-        f'x="{low:.1f}" width="{wide:.1f}" y="{_TOP}" height="{height - _BOTTOM - _TOP}"'
+        f'x="{low:.1f}" width="{wide:.1f}" y="{top}" height="{bottom - top}"'
         if mark.vertical
-        else f'x="{_LEFT}" width="{WIDTH - _RIGHT - _LEFT}" y="{low:.1f}" height="{wide:.1f}"'
+        else f'x="{left}" width="{right - left}" y="{low:.1f}" height="{wide:.1f}"'
     )
     return f'<rect class="z c{mark.colour}" {area}/>'
 
@@ -425,7 +448,7 @@ def _rounded(values: Numbers) -> list[float | None]:
 def _figure(
     title: str,
     body: Sequence[str],
-    height: int,
+    of: Size,
     *,
     legend: Sequence[tuple[str, str]],
     caption: str,
@@ -436,7 +459,7 @@ def _figure(
     return (
         f'<figure class="chart"><h3>{text(title, 100)}</h3>'
         + (f'<ul class="legend">{keys}</ul>' if keys else "")
-        + f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{text(title, 100)}" '
+        + f'<svg viewBox="0 0 {of.width} {of.height}" role="img" aria-label="{text(title, 100)}" '
         f'data-plot="{said}">{"".join(body)}</svg>'
         + (f"<figcaption>{caption}</figcaption>" if caption else "")
         + "</figure>"

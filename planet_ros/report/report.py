@@ -39,7 +39,7 @@ def report_page(path: Path) -> str:
         UserError: It is neither, or a bundle that is damaged.
     """
     evidence = gather(path)
-    forecasts = _forecasts(evidence)
+    forecasts = predict(evidence)
     timing = _timing(evidence)
     hints: list[str] = []
     if evidence.signature is not None:
@@ -52,7 +52,8 @@ def report_page(path: Path) -> str:
     )
 
 
-def _forecasts(evidence: Evidence) -> Forecasts | None:
+def predict(evidence: Evidence) -> Forecasts | None:
+    """How wrong the model of a run is; None, and a problem said, where that cannot be told."""
     if evidence.run is None:
         return None
     try:
@@ -118,7 +119,10 @@ def _tiles(evidence: Evidence, forecasts: Forecasts | None) -> dict[str, tuple[s
         steps, episodes = int(lines[-1]["environment_steps"]), len(lines)
     if steps is not None:
         held = f", {len(evidence.held_out)} held out" if evidence.held_out else ""
-        shown["Experience"] = (number(steps, 4), f"steps in {episodes} episodes{held}")
+        shown["Experience"] = (
+            f"{steps:,}".replace(",", "\u202f"),
+            f"steps in {episodes} episodes{held}",
+        )
     worth = worth_of(evidence)
     if worth is not None:
         shown["Mean return"] = (number(worth.mean, 4), text(worth.source, 80))

@@ -23,7 +23,7 @@ from planet_ros.report.metrics import (
     moving_average,
 )
 from planet_ros.report.page import grid, picture
-from planet_ros.report.plots import INK, LOW_HEIGHT, Line, Mark, chart, histogram
+from planet_ros.report.plots import INK, SMALL, Line, Mark, chart, histogram
 
 MOST_FIELDS = 12
 """Numbers that have a chart of their own."""
@@ -135,10 +135,10 @@ def extremes(evidence: Evidence) -> str:
     for title, unit, curves in _curves(shown, signature):
         lines = [
             Line(name, np.arange(len(values)) * period_s, values, colour)
-            for colour, (name, values) in zip((3, 2), curves.items(), strict=True)
+            for colour, (name, values) in enumerate(curves.items(), 1)
         ]
-        panels.append(chart(title, lines, x=along, y=unit, height=LOW_HEIGHT))
-    return "".join(parts) + grid(panels)
+        panels.append(chart(title, lines, x=along, y=unit, of=SMALL))
+    return "".join(parts) + grid(panels, small=True)
 
 
 def _curves(

@@ -21,7 +21,7 @@ MOST_SECONDS = 0.8
 
 LONGEST_PLAN_S = 5.0
 _LEAST_PLANS = 5
-_STEPS_OF_EACH = 10  # of an episode: its belief is filtered from where they begin
+_STEPS_OF_EACH = 50  # of an episode: its belief is filtered from where they begin
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _seen(
     bundle: Bundle, episodes: Mapping[int, Episode]
 ) -> Iterator[tuple[bool, Parts, NDArray[np.float32]]]:
     """Yield whether an episode begins, what is seen, and what was done then."""
-    for episode in reversed(episodes.values()):
+    for episode in reversed(list(episodes.values())):
         for step in range(min(_STEPS_OF_EACH, len(episode))):
             now = {name: values[step] for name, values in episode.observation.items()}
             yield step == 0, now, episode.action[step]

@@ -60,7 +60,9 @@ def worth_of(evidence: Evidence) -> Worth | None:
     if not len(returns):
         return None
     return Worth(
-        float(returns.mean()), float(returns.min()), f"the newest {len(returns)} episodes of it"
+        float(returns.mean()),
+        float(returns.min()),
+        f"newest {len(returns)} episodes with planned actions",
     )
 
 
@@ -103,7 +105,15 @@ def overall(found: Sequence[Finding]) -> tuple[Grade, str]:
 def _of_returns(evidence: Evidence) -> list[Finding]:
     found = []
     worth = worth_of(evidence)
-    if worth is None:
+    if evidence.run is None:
+        found.append(
+            Finding(
+                "fair",
+                "A bundle does not hold what it was learned from: how well it predicts says the "
+                "report of its run.",
+            )
+        )
+    elif worth is None:
         found.append(
             Finding("fair", "What it is worth when it acts was not measured: it has not acted yet.")
         )
@@ -140,9 +150,9 @@ def _of_forecasts(evidence: Evidence, forecasts: Forecasts | None) -> list[Findi
     grade: Grade = "good" if error < GOOD_ERROR else "fair" if error < FAIR_ERROR else "bad"
     whose = "held-out episodes" if evidence.held_out else "episodes that it has learned from"
     words = (
-        f"{forecasts.steps} steps ahead its predictions of {whose} are off by {number(error)} "
+        f"{forecasts.steps} steps ahead its predictions of {whose} are off by {number(error, 2)} "
         f"standard deviations (1: knows nothing but the mean; that all stays as it is: "
-        f"{number(unmoved)})."
+        f"{number(unmoved, 2)})."
     )
     if error >= unmoved:
         grade = "bad"
