@@ -17,7 +17,7 @@ from planet_ros.messages.fields import shortened
 from planet_ros.report.evidence import Evidence, gather
 from planet_ros.report.forecasts import Forecasts
 from planet_ros.report.markup import number, text
-from planet_ros.report.metrics import MOVING_AVERAGE, column, fits_axis, moving_average
+from planet_ros.report.metrics import MOVING_AVERAGE, column, moving_average
 from planet_ros.report.page import Section, grid, page, table
 from planet_ros.report.plots import Line, chart
 from planet_ros.report.report import predict
@@ -96,6 +96,9 @@ def _read(path: Path) -> _Run:
     if evidence.run is None:
         raise UserError(f"{path}: found a bundle, expected the folder of a run")
     settings = {} if evidence.settings is None else dict(flatten(evidence.settings.model_dump()))
+    if settings:
+        imported = any(one.get("imported") for one in evidence.metrics.of("episode"))
+        settings["experience"] = "episodes that were there" if imported else "its own"
     return _Run(str(path), evidence, settings, predict(evidence))
 
 
@@ -141,8 +144,8 @@ def _curves(groups: Sequence[_Group]) -> str:
             curves = []
             for run in group.runs:
                 records = run.evidence.metrics.of(kind)
-                if kind == "fit":
-                    places, along = fits_axis(records)
+                if kind == "fit":  # the one axis that runs with and without steps share
+                    places, along = np.arange(1.0, len(records) + 1), "fit"
                 else:
                     places = column(records, "environment_steps")
                 values = column(records, name)

@@ -170,7 +170,8 @@ white-space:pre-line}
 .wide{overflow-x:auto;margin:.8em 0}
 table{border-collapse:collapse;font-size:.92rem;min-width:50%}
 th,td{text-align:left;padding:5px 14px 5px 0;border-bottom:1px solid var(--rule);
-vertical-align:top;overflow-wrap:anywhere;font-variant-numeric:tabular-nums}
+vertical-align:top;font-variant-numeric:tabular-nums}
+td,td code{overflow-wrap:break-word}td{max-width:34em}
 th{color:var(--soft);font-weight:500}table.figures td:not(:first-child),
 table.figures th:not(:first-child){text-align:right;padding-left:14px}
 details{margin:.6em 0;border:1px solid var(--rule);border-radius:8px;padding:0 14px}

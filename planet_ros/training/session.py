@@ -135,6 +135,7 @@ class Session:
         )
         if saved is not None:
             self.learner.restore(saved)
+        self._journal = Journal(self.run, store, training.tensorboard)
         # Only now, when they are known to fit: settings that do not must not replace those that do.
         with self._writing():
             self.run.lock.claim()
@@ -143,7 +144,6 @@ class Session:
             self.run.save_settings(settings)
         if self.run.note:
             self._say(self.run.note)
-        self._journal = Journal(self.run, store)
         self._journal.go_back(0 if saved is None else saved.state.metrics_bytes)
         self._learned_since_commit = False
         # By number; the one whose step is the newest stands last.
