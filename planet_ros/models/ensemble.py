@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,6 +95,8 @@ class Ensemble(WorldModel):
         # Of the change or of the next observation, whichever is predicted, then of the reward.
         self.register_buffer("target_mean", torch.zeros(targets))
         self.register_buffer("target_std", torch.ones(targets))
+        if self._gaussian:
+            self.register_buffer("noise_factor", torch.ones(targets))
 
     observation_mean: Tensor
     observation_factor: Tensor
@@ -101,6 +104,7 @@ class Ensemble(WorldModel):
     action_factor: Tensor
     target_mean: Tensor
     target_std: Tensor
+    noise_factor: Tensor
 
     def fit_normalization(self, statistics: Statistics) -> None:
         """Take means and standard deviations of observations and targets from data."""
@@ -270,9 +274,40 @@ class Ensemble(WorldModel):
         if not self._gaussian or output.shape[1] == 1:
             return output
         means = output[..., : self._targets]
-        noise = torch.randn_like(means) * torch.exp(0.5 * self._log_variance(output))
+        deviation = torch.exp(0.5 * self._log_variance(output)) * self.noise_factor
+        noise = torch.randn_like(means) * deviation
         noise[:, 0] = 0
         return torch.cat([means + noise, output[..., self._targets :]], dim=-1)
+
+    @torch.no_grad()
+    def fit_noise(self, batch: TorchBatch) -> None:
+        """Scale the heads' noise to what is left unexplained; see `WorldModel.fit_noise`.
+
+        The heads learn how far off one member is with weights that still jump about. Averaged
+        weights, and the mean of the members, are off by less, and the members' own spread is
+        counted already.
+        """
+        if not self._gaussian:
+            return
+        seen = self.joined_vectors(batch.observation)
+        before, after = seen[..., 0, :].flatten(0, -2), seen[..., 1, :].flatten(0, -2)
+        shared = before.expand(self.members, *before.shape)
+        action = batch.action[..., 0, :].flatten(0, -2).expand(self.members, -1, -1)
+        output = self._network(shared, action)
+        following, reward = self._means(shared, output)
+        error = following - after
+        if reward is not None:
+            error = torch.cat([error, (reward - batch.reward[..., 0].flatten())[..., None]], dim=-1)
+        error = (error / self.target_std)[:, batch.mask[..., 0].flatten() > 0]
+        unexplained = error.mean(dim=0).square() - error.var(dim=0, correction=0)
+        expected = torch.exp(self._log_variance(output)).mean(dim=(0, 1))
+        self.noise_factor.copy_((unexplained.mean(dim=0).clamp(min=0) / expected).sqrt())
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *more: Any) -> None:
+        """Take what was saved before there was a factor as having none."""
+        if self._gaussian:
+            state_dict.setdefault(f"{prefix}noise_factor", torch.ones(self._targets))
+        super()._load_from_state_dict(state_dict, prefix, *more)
 
     def _log_variance(self, output: Tensor) -> Tensor:
         """Of the Gaussian heads, in normalised units, softly bounded."""

@@ -125,11 +125,11 @@ def column(records: Records, name: str) -> NDArray[np.float64]:
 def fits_axis(records: Records) -> tuple[NDArray[np.float64], str]:
     """Where fits stand on the axis x, and what that is.
 
-    Environment steps where these went on between fits; the number of the fit where there are none,
-    as in learning from episodes that are there already.
+    Environment steps where some were taken between any two; else the number of the fit, as in
+    learning from episodes that are there already.
     """
     steps = column(records, "environment_steps")
-    if len(records) > 1 and (steps == steps[0]).all():
+    if len(np.unique(steps)) < len(steps):
         return np.arange(1.0, len(records) + 1), "fit"
     return steps, "environment steps"
 
