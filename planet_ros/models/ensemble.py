@@ -32,6 +32,9 @@ from planet_ros.models.task import Task
 # 2018, appendix A.1).
 _MIN_LOG_VARIANCE, _MAX_LOG_VARIANCE = -14.0, 0.5
 
+_NINE_IN_TEN = 1.645
+"""Standard deviations to both sides of the mean of a normal distribution, with so much in them."""
+
 
 class Ensemble(WorldModel):
     """E networks of the same shape, computed together by batched products."""
@@ -281,7 +284,7 @@ class Ensemble(WorldModel):
 
     @torch.no_grad()
     def fit_noise(self, batch: TorchBatch) -> None:
-        """Scale the heads' noise to what is left unexplained; see `WorldModel.fit_noise`.
+        """Scale the heads' noise so that nine in ten values come true within its interval of these.
 
         The heads learn how far off one member is with weights that still jump about. Averaged
         weights, and the mean of the members, are off by less, and the members' own spread is
@@ -298,10 +301,13 @@ class Ensemble(WorldModel):
         error = following - after
         if reward is not None:
             error = torch.cat([error, (reward - batch.reward[..., 0].flatten())[..., None]], dim=-1)
-        error = (error / self.target_std)[:, batch.mask[..., 0].flatten() > 0]
-        unexplained = error.mean(dim=0).square() - error.var(dim=0, correction=0)
-        expected = torch.exp(self._log_variance(output)).mean(dim=(0, 1))
-        self.noise_factor.copy_((unexplained.mean(dim=0).clamp(min=0) / expected).sqrt())
+        kept = batch.mask[..., 0].flatten() > 0
+        error = (error / self.target_std)[:, kept]
+        # The factor, squared, with which each error is at the end of the interval of nine in ten.
+        unexplained = (error.mean(dim=0) / _NINE_IN_TEN).square() - error.var(dim=0, correction=0)
+        needed = unexplained / torch.exp(self._log_variance(output)).mean(dim=0)[kept]
+        ninth = math.ceil(0.9 * len(needed))
+        self.noise_factor.copy_(needed.kthvalue(ninth, dim=0).values.clamp(min=0).sqrt())
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *more: Any) -> None:
         """Take what was saved before there was a factor as having none."""

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from planet_ros.config import flatten, schema
 from planet_ros.data import Signature
@@ -96,8 +95,7 @@ def _versions(evidence: Evidence) -> str:
         ][:50]
     rows += [
         ["report made with Python", platform.python_version()],
-        ["onnxruntime", text(onnxruntime.__version__)],
-        ["numpy", text(np.__version__)],
+        ["and numpy", text(np.__version__)],
         ["on", text(f"{platform.system()} {platform.machine()}, {sys.platform}")],
     ]
     return table(["", ""], rows)

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planet_ros.data import Episode, Signature
+from planet_ros.report.axes import SMALL
 from planet_ros.report.evidence import Evidence
-from planet_ros.report.forecasts import INTERVAL, SAMPLES, Forecasts, Prediction
+from planet_ros.report.forecasts import HALF_WIDTH, INTERVAL, SAMPLES, Forecasts, Prediction
 from planet_ros.report.markup import number, text
 from planet_ros.report.page import folded, grid, table
-from planet_ros.report.plots import INK, SMALL, Line, Mark, chart, histogram
+from planet_ros.report.plots import INK, Line, Mark, chart, histogram
 from planet_ros.report.run_sections import MOST_FIELDS, film
 from planet_ros.report.timing import Timing
 from planet_ros.report.verdict import CALIBRATED
@@ -159,8 +160,8 @@ def _trajectory(one: Prediction, index: int, label: str, period_s: float) -> str
                 ahead,
                 expected,
                 2,
-                low=expected - 1.645 * spread if known else None,
-                high=expected + 1.645 * spread if known else None,
+                low=expected - HALF_WIDTH * spread if known else None,
+                high=expected + HALF_WIDTH * spread if known else None,
             ),
             Line(
                 "came true",

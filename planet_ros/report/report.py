@@ -12,7 +12,7 @@ from planet_ros.messages.fields import shortened
 from planet_ros.report import model_sections, run_sections
 from planet_ros.report.details import details
 from planet_ros.report.evidence import Evidence, gather
-from planet_ros.report.forecasts import Forecasts, forecasts_of, load_model
+from planet_ros.report.forecasts import Forecasts
 from planet_ros.report.markup import number, size, text
 from planet_ros.report.page import Section, page, tiles
 from planet_ros.report.timing import Timing, planning_times
@@ -56,6 +56,8 @@ def predict(evidence: Evidence) -> Forecasts | None:
     """How wrong the model of a run is; None, and a problem said, where that cannot be told."""
     if evidence.run is None:
         return None
+    from planet_ros.report.forecasting import forecasts_of, load_model  # of torch
+
     try:
         if evidence.settings is None:
             raise UserError("without settings the checkpoint cannot be read")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from planet_ros.data import Episode, Signature
+from planet_ros.report.axes import SMALL
 from planet_ros.report.evidence import Evidence
 from planet_ros.report.markup import number, text
 from planet_ros.report.metrics import (
@@ -23,7 +24,7 @@ from planet_ros.report.metrics import (
     moving_average,
 )
 from planet_ros.report.page import grid, picture
-from planet_ros.report.plots import INK, SMALL, Line, Mark, chart, histogram
+from planet_ros.report.plots import INK, Line, Mark, chart, histogram
 
 MOST_FIELDS = 12
 """Numbers that have a chart of their own."""
