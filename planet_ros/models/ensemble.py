@@ -32,8 +32,10 @@ from planet_ros.models.task import Task
 # 2018, appendix A.1).
 _MIN_LOG_VARIANCE, _MAX_LOG_VARIANCE = -14.0, 0.5
 
-_NINE_IN_TEN = 1.645
-"""Standard deviations to both sides of the mean of a normal distribution, with so much in them."""
+# What the noise is fitted by: a share of values, and the standard deviations to both sides of the
+# mean that hold as much of a normal distribution. It is more than nine in ten, since it is of what
+# was learned from, where errors are least.
+_SHARE, _DEVIATIONS = 0.95, 1.960
 
 
 class Ensemble(WorldModel):
@@ -284,7 +286,7 @@ class Ensemble(WorldModel):
 
     @torch.no_grad()
     def fit_noise(self, batch: TorchBatch) -> None:
-        """Scale the heads' noise so that nine in ten values come true within its interval of these.
+        """Scale the heads' noise so that 95 of 100 values come true within its interval of as many.
 
         The heads learn how far off one member is with weights that still jump about. Averaged
         weights, and the mean of the members, are off by less, and the members' own spread is
@@ -303,11 +305,11 @@ class Ensemble(WorldModel):
             error = torch.cat([error, (reward - batch.reward[..., 0].flatten())[..., None]], dim=-1)
         kept = batch.mask[..., 0].flatten() > 0
         error = (error / self.target_std)[:, kept]
-        # The factor, squared, with which each error is at the end of the interval of nine in ten.
-        unexplained = (error.mean(dim=0) / _NINE_IN_TEN).square() - error.var(dim=0, correction=0)
+        # The factor, squared, with which each error is at the end of the interval.
+        unexplained = (error.mean(dim=0) / _DEVIATIONS).square() - error.var(dim=0, correction=0)
         needed = unexplained / torch.exp(self._log_variance(output)).mean(dim=0)[kept]
-        ninth = math.ceil(0.9 * len(needed))
-        self.noise_factor.copy_(needed.kthvalue(ninth, dim=0).values.clamp(min=0).sqrt())
+        enough = needed.kthvalue(math.ceil(_SHARE * len(needed)), dim=0).values
+        self.noise_factor.copy_(enough.clamp(min=0).sqrt())
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *more: Any) -> None:
         """Take what was saved before there was a factor as having none."""

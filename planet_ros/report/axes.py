@@ -15,7 +15,7 @@ from planet_ros.report.markup import text
 
 Numbers = NDArray[np.float64]
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 18, 26, 42
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 18, 26, 48
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Size:
         return self.height - _BOTTOM, _TOP
 
 
-NORMAL, SMALL = Size(460, 270), Size(330, 190)
+NORMAL, SMALL = Size(460, 276), Size(330, 196)
 
 
 @dataclass(frozen=True)
@@ -150,12 +150,12 @@ def grid_lines(across: Axis, up: Axis, x: str, y: str, of: Size) -> str:
         place = float(across.place(tick))
         parts.append(
             f'<line class="g" x1="{place:.1f}" x2="{place:.1f}" y1="{top}" '
-            f'y2="{bottom}"/><text x="{place:.1f}" y="{bottom + 16}" '
+            f'y2="{bottom}"/><text x="{place:.1f}" y="{bottom + 20}" '
             f'text-anchor="middle">{_tick_text(tick, ticks)}</text>'
         )
     parts.append(
         f'<text class="a" x="2" y="14">{text(y, 60)}</text>'
-        f'<text class="a" x="{(left + right) / 2}" y="{of.height - 7}" '
+        f'<text class="a" x="{(left + right) / 2}" y="{of.height - 6}" '
         f'text-anchor="middle">{text(x, 60)}</text>'
     )
     return "".join(parts)

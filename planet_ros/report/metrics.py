@@ -101,7 +101,7 @@ def _record(line: str) -> dict[str, Any] | str:
         name for name in _NEEDED[found["kind"]] if not isinstance(record.get(name), int | float)
     ]
     if missing:
-        return f"an {found['kind']} without a finite number as its {', '.join(missing)}"
+        return f"of the kind {found['kind']}, without a finite number as {', '.join(missing)}"
     return record
 
 

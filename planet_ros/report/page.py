@@ -224,7 +224,7 @@ function point(svg,data,event){
     hair.setAttribute("class","hair");svg.appendChild(hair);}
   var place=a[0]+(best-a[2])/(a[3]-a[2])*(a[1]-a[0]);
   hair.setAttribute("x1",place);hair.setAttribute("x2",place);
-  hair.setAttribute("y1",26);hair.setAttribute("y2",wide.height-42);
+  hair.setAttribute("y1",26);hair.setAttribute("y2",wide.height-48);
 }
 document.querySelectorAll("svg[data-plot]").forEach(function(svg){
   var data=JSON.parse(svg.dataset.plot);
