@@ -28,7 +28,7 @@ def lines(value: str, longest: int) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number with so many digits, without an exponent where that is as short; — for none."""
+    """A number with at most so many digits, and all before the point; — for none."""
     if value is None or not math.isfinite(value):
         return "—"
     if value == 0:
@@ -36,7 +36,8 @@ def number(value: float | None, digits: int = 3) -> str:
     magnitude = math.floor(math.log10(abs(value)))
     if not -4 <= magnitude < 7:
         return f"{value:.{digits - 1}e}".replace("-", "−")
-    return f"{value:.{max(0, digits - 1 - magnitude)}f}".replace("-", "−")
+    shown = f"{value:.{max(0, digits - 1 - magnitude)}f}".replace("-", "−")
+    return shown.rstrip("0").rstrip(".") if "." in shown else shown
 
 
 def size(count: float) -> str:

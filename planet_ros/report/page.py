@@ -182,10 +182,9 @@ summary{cursor:pointer;padding:9px 0;font-weight:500}
 @media(max-width:480px){body{font-size:15px}main{padding:14px 14px 40px}
 svg text{font-size:15px}.grid.small svg text{font-size:13px}
 .tiles{grid-template-columns:1fr 1fr}.tiles dd{font-size:1.2rem}
-th,td{padding-right:10px}}
+th,td{padding-right:10px}td{min-width:4.5em}}
 @media print{:root{--ink:#000;--soft:#333}body{font-size:10.5pt}main{max-width:none;padding:0}
-nav,#tip{display:none}.grid{grid-template-columns:1fr 1fr}
-.grid.small{grid-template-columns:1fr 1fr 1fr}
+nav,#tip{display:none}.grid,.grid.small{grid-template-columns:1fr 1fr}
 h2,h3{break-after:avoid}.wide,.film{overflow:visible}.film{flex-wrap:wrap}
 details{border:0;padding:0}.tiles div,.verdict,pre,.k,.b,.f,.z{print-color-adjust:exact;
 -webkit-print-color-adjust:exact}a{color:inherit}}

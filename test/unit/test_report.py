@@ -22,8 +22,10 @@ from arrays import float32
 from planet_ros.data import Episode, EpisodeStore
 from planet_ros.data.store import load_episode, save_episode
 from planet_ros.errors import UserError
+from planet_ros.report import markup
 from planet_ros.report.evidence import gather
 from planet_ros.report.forecasting import forecasts_of, load_model
+from planet_ros.report.plots import Line, chart, histogram
 from planet_ros.report.report import report_page
 from planet_ros.report.verdict import Finding, cover_at, findings, overall
 from planet_ros.training.export import open_checkpoint
@@ -78,6 +80,8 @@ class TestPage:
         code = """
 import sys
 from pathlib import Path
+from planet_ros.report import markup
+from planet_ros.report.plots import Line, chart, histogram
 from planet_ros.report.report import report_page
 Path(sys.argv[2]).write_text(report_page(Path(sys.argv[1])), encoding="utf-8")
 assert not {"torch", "matplotlib", "gymnasium"} & set(sys.modules)
@@ -321,3 +325,38 @@ def test_angle_that_jumps_is_a_finding(tiny_run: Path, tmp_path: Path) -> None:
 def test_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="found nothing, expected the folder of a run"):
         gather(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (50.0, "50"),
+        (1234.56, "1235"),
+        (-0.01999, "−0.02"),
+        (0.0, "0"),
+        (1e-9, "1.00e−09"),
+        (-3e12, "−3.00e+12"),
+        (float("nan"), "—"),
+        (float("inf"), "—"),
+        (None, "—"),
+    ],
+)
+def test_numbers_are_short(value: float | None, shown: str) -> None:
+    assert markup.number(value) == shown
+
+
+def test_charts_bear_whatever_they_are_given() -> None:
+    strange = [np.nan, np.inf, -1e300, 1e29, 0.0, 5.0]
+    drawn = chart("<b>", [Line("<i>", range(6), strange, dots=True)], x="x", y="y")
+    assert "nan" not in drawn and "inf" not in drawn and "<b>" not in drawn and "<i>" not in drawn
+    assert drawn.count("<path") == 2
+    assert chart("none", [Line("a", [1.0], [np.nan])], x="x", y="y") == ""
+    assert histogram("none", {"a": []}, x="x", y="y") == ""
+    one = chart("one", [Line("a", [3.0], [7.0], dots=True)], x="x", y="y")
+    assert '<path class="p c1" d="M' in one
+    assert '<rect class="b c1"' in histogram("same", {"a": [2.0] * 9}, x="x", y="y")
+    # The one peak among a million values is drawn.
+    many = np.zeros(1_000_000)
+    many[123_456] = 9.0
+    long = chart("many", [Line("a", np.arange(len(many)), many)], x="x", y="y")
+    assert len(long) < 30_000 and "9.0" in long
