@@ -19,6 +19,7 @@ from planet_ros.report.page import folded, table
 from planet_ros.report.sources import sha256
 
 MOST_INTERFACE_CHARACTERS = 30_000
+_MOST_NAMES = 100  # of the numbers of one part
 
 
 def details(evidence: Evidence) -> str:
@@ -40,9 +41,8 @@ def _signature(signature: Signature | None) -> str:
     seen = []
     for part in signature.observation:
         shape = " × ".join(map(str, part.shape))
-        names = ", ".join(
-            part.label(index) for index in range(part.shape[0] if len(part.shape) == 1 else 0)
-        )
+        numbers = range(0 if part.role == "image" else min(part.shape[0], _MOST_NAMES))
+        names = ", ".join(part.label(index) for index in numbers)
         seen.append([text(part.name), text(part.role), shape, text(names, 1000)])
     done = [
         [

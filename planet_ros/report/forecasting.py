@@ -7,6 +7,7 @@ of a reward or an end is no part of it: nothing that the run's documents name is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
@@ -29,14 +30,15 @@ from planet_ros.report.forecasts import (
     Numbers,
     Prediction,
 )
-from planet_ros.report.sources import unpacked_bytes
-from planet_ros.training.checkpoint import TENSORS_FILE, read_checkpoint
+from planet_ros.report.sources import check_regular, unpacked_bytes
+from planet_ros.training.checkpoint import STATE_FILE, TENSORS_FILE, read_checkpoint
 from planet_ros.training.learner import make_model
 from planet_ros.training.run import RunFolder
 
 _MOST_STARTS, _MOST_STARTS_OF_IMAGES = 200, 40
 _MOST_FILTERED, _MOST_FILTERED_OF_IMAGES = 4000, 800
-_MOST_CHECKPOINT_BYTES = 2_000_000_000
+_MOST_NUMBERS = 20_000_000  # predicted in all
+_MOST_CHECKPOINT_BYTES, _MOST_STATE_BYTES = 2_000_000_000, 10_000_000
 _AVERAGE = "average/module."
 
 
@@ -58,6 +60,7 @@ def load_model(
     if not run.has_checkpoint:
         raise UserError("there is no checkpoint: what the model predicts is not known")
     unpacked_bytes(run.checkpoint / TENSORS_FILE, _MOST_CHECKPOINT_BYTES)
+    check_regular(run.checkpoint / STATE_FILE, _MOST_STATE_BYTES)
     checkpoint = read_checkpoint(run.checkpoint)
     signature = checkpoint.state.signature
     task = None
@@ -135,6 +138,8 @@ def _beliefs(
     pictured = bool(model.signature.images)
     most = _MOST_STARTS_OF_IMAGES if pictured else _MOST_STARTS
     filtered = _MOST_FILTERED_OF_IMAGES if pictured else _MOST_FILTERED
+    numbers = sum(math.prod(part.shape) for part in model.signature.seen)
+    most = max(1, min(most, _MOST_NUMBERS // (steps * numbers)))
     chosen = {number: one for number, one in judges.items() if len(one) >= steps}
     each = max(1, most // len(chosen))
     for number, episode in islice(chosen.items(), most):

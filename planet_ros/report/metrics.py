@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from planet_ros.errors import UserError
 from planet_ros.report.sources import read_bounded
 
-MOST_BYTES = 64_000_000
-"""Of the file; beyond that it is not read."""
+MOST_BYTES, MOST_LINES = 64_000_000, 200_000
+"""Of the file; one with more bytes is not read, and lines beyond are not."""
 
 MOVING_AVERAGE = 10
 PARTS_OF_THE_LOSS = (
@@ -72,7 +72,9 @@ def read_metrics(file: Path) -> Metrics:
     except UserError as error:
         return Metrics([], [str(error)])
     records, wrong = [], []
-    for count, line in enumerate(lines, 1):
+    if len(lines) > MOST_LINES:
+        wrong.append(f"{file.name}: found {len(lines)} lines, of which {MOST_LINES} are read")
+    for count, line in enumerate(lines[:MOST_LINES], 1):
         if not line.strip():
             continue
         record = _record(line)

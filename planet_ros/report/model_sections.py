@@ -20,7 +20,8 @@ from planet_ros.report.verdict import CALIBRATED
 
 _AHEAD = "steps ahead"
 _MOST_DOTS = 1500  # of a group in a scatter plot
-_FRAMES = 8
+_MOST_NUMBERS = 64  # that are looked at for where the data lies
+_FRAMES, _MOST_FILMS = 8, 3
 
 
 def split_label(label: str) -> tuple[str, str]:
@@ -179,7 +180,7 @@ def _trajectory(one: Prediction, index: int, label: str, period_s: float) -> str
 
 
 def _films(one: Prediction) -> Iterator[str]:
-    for name, (true, expected) in one.images.items():
+    for name, (true, expected) in list(one.images.items())[:_MOST_FILMS]:
         places = np.unique(np.linspace(0, len(true) - 1, _FRAMES).astype(int))
         yield film(f"{name}: came true", {f"{at + 1} ahead": true[at] for at in places})
         yield film(f"{name}: predicted", {f"{at + 1} ahead": expected[at] for at in places})
@@ -281,7 +282,7 @@ def _groups(evidence: Evidence) -> dict[str, NDArray[np.float64]]:
         rows.setdefault(who.get(number_, "learned from"), []).append(_vectors(episode))
     for episode in evidence.held_out.values():
         rows.setdefault("held out", []).append(_vectors(episode))
-    joined = {name: np.concatenate(values) for name, values in rows.items()}
+    joined = {name: np.concatenate(values)[:, :_MOST_NUMBERS] for name, values in rows.items()}
     return {name: values for name, values in joined.items() if values.shape[1]}
 
 
@@ -303,8 +304,7 @@ def _labels(evidence: Evidence, count: int) -> list[str]:
         if values.ndim == 2
         for index in range(values.shape[1])
     ]
-    assert len(labels) == count
-    return labels
+    return labels[:count]
 
 
 def _whitened(rows: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -29,8 +29,8 @@ from planet_ros.report.plots import INK, Line, Mark, chart, histogram
 MOST_FIELDS = 12
 """Numbers that have a chart of their own."""
 
-FRAMES = 10
-"""Of a film."""
+FRAMES, MOST_FILMS = 10, 3
+"""Frames of a film, and films of an episode."""
 
 
 def learning(evidence: Evidence) -> str:
@@ -185,12 +185,10 @@ def _films(shown: Mapping[str, Episode]) -> str:
     """Pictures of each episode, evenly spread."""
     films = []
     for name, episode in shown.items():
-        for part, frames in episode.observation.items():
-            if frames.ndim == 4:
-                places = np.unique(np.linspace(0, len(frames) - 1, FRAMES).astype(int))
-                films.append(
-                    film(f"{name} ({part})", {f"step {one}": frames[one] for one in places})
-                )
+        pictures = [one for one in episode.observation.items() if one[1].ndim == 4]
+        for part, frames in pictures[:MOST_FILMS]:
+            places = np.unique(np.linspace(0, len(frames) - 1, FRAMES).astype(int))
+            films.append(film(f"{name} ({part})", {f"step {one}": frames[one] for one in places}))
     return "".join(films)
 
 
