@@ -121,12 +121,11 @@ def _of_returns(evidence: Evidence) -> list[Finding]:
         planned(evidence),
         [one for one in evidence.metrics.of("episode") if one.get("random")],
     )
-    if acted and explored:
-        ours, theirs = _a_decision(acted[-_NEWEST:]), _a_decision(explored)
-        better = ours > theirs
+    ours, theirs = _a_decision(acted[-_NEWEST:]), _a_decision(explored)
+    if np.isfinite([ours, theirs]).all():
         found.append(
             Finding(
-                "good" if better else "bad",
+                "good" if ours > theirs else "bad",
                 f"Its plans earned {number(ours)} a decision in the newest "
                 f"{min(len(acted), _NEWEST)} episodes, random actions {number(theirs)}.",
             )
@@ -135,7 +134,7 @@ def _of_returns(evidence: Evidence) -> list[Finding]:
 
 
 def _a_decision(records: Sequence[dict[str, object]]) -> float:
-    """Reward of a decision, over all of some episodes."""
+    """Reward of a decision, over all of some episodes; NaN where nothing is known of any."""
     decisions = column(records, "decisions")
     known = np.isfinite(decisions) & (decisions > 0)
     if not known.any():
