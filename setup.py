@@ -21,6 +21,15 @@ ROBOT = [
 # Bags, read and written without ROS.
 BAGS = ["rosbags>=0.11.3,<0.12"]
 
+# Data sets of Minari, read and written by its own library, which takes Gymnasium along.
+MINARI = ["minari[hdf5]>=0.5.3,<0.6"]
+
+# LeRobotDatasets: the format alone, as lerobot itself wants another torch.
+LEROBOT = [
+    "av>=14",
+    "pyarrow>=17",
+]
+
 # The learner's half.
 TRAIN = [
     *BAGS,
@@ -75,6 +84,8 @@ TEST = [
 DEV = [
     *TEST,
     *TENSORBOARD,
+    *MINARI,
+    *LEROBOT,
     # Pinned exactly: a new release of either finds new faults in old code.
     "ruff==0.17.6",
     "mypy==2.4.1",
@@ -119,6 +130,8 @@ setup(
     install_requires=ROBOT,
     extras_require={
         "bags": BAGS,
+        "minari": MINARI,
+        "lerobot": LEROBOT,
         "train": TRAIN,
         "dm_control": DM_CONTROL,
         "tensorboard": TENSORBOARD,

@@ -57,6 +57,7 @@ class Joystick:
 
     Attributes:
         driving: Whether it does so just now.
+        topics: Of the states that it looks at.
         sent: Commands so far, by the stamp of the state that each answers.
     """
 
@@ -74,7 +75,8 @@ class Joystick:
         self._sticks = Sticks(self._topics.robot.low, self._topics.robot.high, rng)
         topic, kind = self._topics.command
         self._publisher = node.create_publisher(message_class(kind), topic, NEWEST_RELIABLE)
-        self._seen: dict[str, int | None] = dict.fromkeys(self._topics.states)
+        self.topics = tuple(self._topics.states)
+        self._seen: dict[str, int | None] = dict.fromkeys(self.topics)
         for topic, kind in self._topics.states.items():
             take = functools.partial(self._on_state, topic)
             node.create_subscription(message_class(kind), topic, take, NEWEST)

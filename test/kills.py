@@ -1,7 +1,7 @@
 """Runs that are killed and continued; a program, so that its processes are forked from one thread.
 
     python kills.py writes FOLDER STRIDE [no-swap]   killed at every STRIDE-th write
-    python kills.py moments FOLDER COUNT SEED        killed at random moments of COUNT runs
+    python kills.py moments FOLDER COUNT SEED KIND…  killed at random moments of COUNT runs
 
 Both compare what is left, once the run was continued to its end, with a run that nothing happened
 to, and print a JSON object: how often it was killed, and what differed. The folder must be empty.
@@ -63,6 +63,12 @@ RSSM: dict[str, Any] = {
     "training.random_noise_beta": 1.0,
     "training.evaluation_episodes": 1,
 }
+COPIES: dict[str, Any] = {
+    **ENSEMBLE,
+    "env_id": "PlanetRosTest/Terminating-v0",  # so that copies wait for one another
+    "training.environments": 3,
+}
+KINDS = {"ensemble": ENSEMBLE, "rssm": RSSM, "copies": COPIES}
 Overrides = dict[str, Any]
 
 
@@ -192,15 +198,15 @@ def killed_at_writes(folder: Path, stride: int, swaps: bool) -> dict[str, Any]:
     return {"kills": killed, "writes": total, "wrong": wrong}
 
 
-def killed_at_moments(folder: Path, count: int, seed: int) -> dict[str, Any]:
+def killed_at_moments(folder: Path, count: int, seed: int, kinds: list[str]) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     kills, wrong = 0, []
-    for name, overrides in (("ensemble", ENSEMBLE), ("rssm", RSSM)):
-        whole = folder / name
+    for name in kinds:
+        whole, overrides = folder / name, KINDS[name]
         began = time.monotonic()
         in_a_child(lambda: learn(whole, overrides))  # noqa: B023
         seconds, expected = time.monotonic() - began, contents(whole)
-        for number in range(count // 2):
+        for number in range(count // len(kinds)):
             run = folder / "run"
             # Some are killed while they are continued, too.
             for _ in range(1 + number % 2):
@@ -253,7 +259,7 @@ def main() -> None:
     if kind == "writes":
         result = killed_at_writes(Path(folder), int(numbers[0]), "no-swap" not in numbers)
     else:
-        result = killed_at_moments(Path(folder), int(numbers[0]), int(numbers[1]))
+        result = killed_at_moments(Path(folder), int(numbers[0]), int(numbers[1]), numbers[2:])
     print(json.dumps(result))
 
 

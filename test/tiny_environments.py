@@ -6,6 +6,8 @@ something odd about each of them that the tests need.
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from typing import Any, ClassVar
 
 import gymnasium
@@ -147,6 +149,21 @@ class SeedEcho(PointMass):
         return self.observation(), float(self._seed), True, False, {}
 
 
+class Leaves(PointMass):
+    """From an odd seed, takes its whole process with it at its fifth step, if that is its own."""
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        self._leaves = bool((seed or 0) % 2) and multiprocessing.parent_process() is not None
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        if self._leaves and self._life == 4:
+            os._exit(7)
+        return super().step(action)
+
+
 class Picture(PointMass):
     """The point as a camera above sees it: a soft spot, 8 × 8 pixels of the given channels."""
 
@@ -223,6 +240,7 @@ _register("OneAction", OneAction)
 _register("WideActions", WideActions)
 _register("ThreeNumbers", ThreeNumbers)
 _register("SeedEcho", SeedEcho)
+_register("Leaves", Leaves)
 _register("Picture", Picture)
 _register("FloatPicture", FloatPicture)
 _register("PictureAndPosition", PictureAndPosition)

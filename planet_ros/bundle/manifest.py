@@ -98,6 +98,7 @@ class Manifest(_Part):
     episodes: int = 0
     seed: int | None = None
     evaluation: Evaluation = Evaluation()
+    data_disagreement: float | None = Field(None, gt=0, allow_inf_nan=False)
     created: str = ""
     software: dict[str, str] = {}
     graphs: dict[Literal["observe", "imagine", "predict", "propose"], Graph]

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planet_ros.bundle.runtime import load_bundle
+from planet_ros.cli.datasets import environment_of_data
+from planet_ros.cli.evidence import compare as compare
+from planet_ros.cli.evidence import report as report
 from planet_ros.config import (
     LearnerSettings,
     PlannerSettings,
@@ -41,21 +44,42 @@ def train(options: argparse.Namespace) -> int:
     ):
         if value is not None:
             values[name] = value
-    source = options.config
-    if options.resume and source is None:
-        from planet_ros.training.run import RunFolder
-
-        run_folder = RunFolder.of(values.get("training.output", LearnerSettings().training.output))
-        source = run_folder.settings_file
-        if not source.exists():
-            raise UserError(f"--resume: {run_folder.path} holds no run (no {source.name})")
     if options.data:
         values["offline.data"] = [str(path) for path in options.data]
+        environment = environment_of_data(options.data)
+        if environment and options.config is None and not options.resume:
+            values.setdefault("env_id", environment)
     if options.interface is not None:
         values["interface"] = options.interface
-    run = _trained(load_settings(source, values), online=options.steps is not None)
+    settings = (
+        _of_the_run(options, values) if options.resume else load_settings(options.config, values)
+    )
+    run = _trained(settings, online=options.steps is not None)
     print(f"bundle: {run.bundle}\nlearning curves: {run.curves_file}", file=sys.stderr)
     return 0
+
+
+def _of_the_run(options: argparse.Namespace, values: dict[str, Any]) -> Settings:
+    """The settings to continue a run with: its own, or a file's; what the command says is meant.
+
+    Raises:
+        UserError: There is no run, or the file says something else than the run's own settings.
+    """
+    from planet_ros.training.changes import changes, check_meant
+    from planet_ros.training.run import RunFolder
+
+    source = options.config
+    if source is None:
+        run = RunFolder.of(values.get("training.output", LearnerSettings().training.output))
+        source = run.settings_file
+        if not source.exists():
+            raise UserError(f"--resume: {run.path} holds no run (no {source.name})")
+    settings = load_settings(source, values)
+    run = RunFolder.of(settings.training.output)
+    if run.has_checkpoint and not settings.training.accept_changes:
+        check_meant(run, changes(run, settings), values)
+    training = settings.training.model_copy(update={"accept_changes": True})
+    return settings.model_copy(update={"training": training})
 
 
 def _trained(settings: Settings, online: bool) -> RunFolder:
@@ -330,20 +354,6 @@ def interface(options: argparse.Namespace) -> int:
     return 0
 
 
-def report(options: argparse.Namespace) -> int:
-    """``planet-ros report``."""
-    from planet_ros.cli.evidence import report as run
-
-    return run(options)
-
-
-def compare(options: argparse.Namespace) -> int:
-    """``planet-ros compare``."""
-    from planet_ros.cli.evidence import compare as run
-
-    return run(options)
-
-
 def delay(options: argparse.Namespace) -> int:
     """``planet-ros delay``."""
     from planet_ros.cli.experience import delay as run
@@ -356,6 +366,13 @@ def import_(options: argparse.Namespace) -> int:
     from planet_ros.cli.experience import import_bags
 
     return import_bags(options)
+
+
+def convert(options: argparse.Namespace) -> int:
+    """``planet-ros convert``."""
+    from planet_ros.cli.datasets import convert as run
+
+    return run(options)
 
 
 def topics(options: argparse.Namespace) -> int:

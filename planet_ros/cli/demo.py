@@ -12,10 +12,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +29,7 @@ from planet_ros.report.gif import save_episode_gif
 from planet_ros.ros.types import make
 from planet_ros.supervision.evaluation import acting, evaluate_over_topics
 from planet_ros.supervision.judges import GoalsReached, Judge, Returns, TargetFollowed
-from planet_ros.supervision.processes import NodeProcess, own_domain, variables
+from planet_ros.supervision.processes import NodeProcess, own_domain, recorded, variables
 from planet_ros.supervision.robots import PAUSE_SERVICE, evaluate_robot
 from planet_ros.supervision.supervisor import Supervisor
 
@@ -40,8 +38,6 @@ EPISODES = 10
 
 ROBOT_STEPS = 200
 """Control periods of each start that a robot is evaluated on."""
-
-RECORDER_END_S = 30.0
 
 EVALUATION_SEED = 1_000_000
 """First of the fresh starts; training starts count up from the run's seed."""
@@ -94,7 +90,9 @@ def run_demo(options: argparse.Namespace) -> int:
 def run_robot_demo(options: argparse.Namespace) -> int:
     """The same with a simulated robot, which is nothing but topics to trainer and controller."""
     config = options.config or find_config(f"robot_{options.robot}.yaml")
-    judge = _judge(options.robot, load_interface(load_settings(config).interface), options.episodes)
+    judge = judge_of(
+        options.robot, load_interface(load_settings(config).interface), options.episodes
+    )
     if options.model is not None:
         load_bundle(options.model)  # or it is refused before anything starts
     output, logs = options.output, _fresh_logs(options.output)
@@ -103,8 +101,13 @@ def run_robot_demo(options: argparse.Namespace) -> int:
     with own_domain() as domain, variables(domain), Supervisor() as supervisor:
         if options.model is None:
             _say(f"learning the robot {options.robot} from its own topics; logs: {logs}")
-            with _recorded(options.record, load_settings(config).interface, logs):
+            with contextlib.ExitStack() as stack:
+                if options.record is not None:
+                    named, log = load_settings(config).interface, logs / "recorder.log"
+                    stack.enter_context(recorded(options.record, named, log))
                 _learn(supervisor, config, options, logs, simulator="robot")
+            if options.record is not None:
+                _say(f"bag: {options.record}")
         _say(f"evaluating {model} on fresh starts, over its topics")
         result = evaluate_robot(
             supervisor,
@@ -118,37 +121,7 @@ def run_robot_demo(options: argparse.Namespace) -> int:
     return 0
 
 
-@contextlib.contextmanager
-def _recorded(bag: Path | None, interface: str, logs: Path) -> Iterator[None]:
-    """Record what a robot in lock-step says and is told, where that is asked for.
-
-    Raises:
-        UserError: The recorder does not start, or ends before its time.
-    """
-    if bag is None:
-        yield
-        return
-    log = logs / "recorder.log"
-    command = [sys.executable, "-m", "planet_ros.cli.main", "record", "--interface", interface]
-    with log.open("w") as out:
-        recorder = subprocess.Popen(
-            [*command, "--lock-step", "--output", str(bag)], stdout=out, stderr=out
-        )
-    try:
-        while "recording" not in log.read_text():
-            if recorder.poll() is not None:
-                raise UserError(f"the recorder ended: {log.read_text().strip()}")
-            time.sleep(0.1)
-        yield
-        recorder.terminate()
-        if recorder.wait(RECORDER_END_S) != 0:
-            raise UserError(f"the recorder ended with code {recorder.returncode}; see {log}")
-        _say(f"bag: {bag}")
-    finally:
-        recorder.kill()
-
-
-def _judge(robot: str, interface: Interface, episodes: int | None) -> Judge:
+def judge_of(robot: str, interface: Interface, episodes: int | None) -> Judge:
     """What a robot is judged by."""
     if robot == "base":
         return GoalsReached(interface, make, goals=episodes or 20, tell=_say)

@@ -6,9 +6,10 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from planet_ros.cli.datasets import are_datasets, import_datasets
 from planet_ros.data import Episode, EpisodeStore, Signature
 from planet_ros.data.signature import MAX_DELAY
 from planet_ros.data.store import folder_of_episodes
@@ -23,33 +24,30 @@ MOST_DELAY_STEPS = 20_000
 
 def import_bags(options: argparse.Namespace) -> int:
     """``planet-ros import``."""
+    if are_datasets([str(bag) for bag in options.bags]):
+        return import_datasets(options)
+    if options.interface is None or options.period is not None or options.reward:
+        raise UserError(
+            "--interface: found none, expected the document of the robot: it says what of a bag is "
+            "a step (planet-ros interface BAG writes a first one)"
+            if options.interface is None
+            else "--period, --reward: found with bags, expected with data sets: the interface says "
+            "both"
+        )
     from planet_ros.data.delay import estimate_delay
     from planet_ros.datasets.importing import import_bags as run
-    from planet_ros.training.progress import Progress
 
     interface = load_interface(options.interface)
-    bar: Progress | None = None
-    counted = 0
-
-    def advance(done: int, total: int) -> None:
-        nonlocal bar, counted
-        bar = bar or Progress(total, "messages")
-        bar.advance(done - counted)
-        counted = done
-
-    try:
+    with progress_of("messages") as progress:
         result = run(
             options.bags,
             interface,
             options.output,
             together=options.lock_step,
             namespace=options.namespace,
-            judge=_judge(interface),
-            progress=advance,
+            judge=judge_of(interface),
+            progress=progress,
         )
-    finally:
-        if bar is not None:
-            bar.close()
     episodes = EpisodeStore(options.output, capacity_steps=MOST_DELAY_STEPS).episodes
     delay = estimate_delay(episodes, compensated=interface.delay_periods)
     if options.json:
@@ -73,8 +71,31 @@ def import_bags(options: argparse.Namespace) -> int:
     return 0
 
 
-def _judge(interface: Interface) -> Callable[[Episode], Episode]:
+@contextlib.contextmanager
+def progress_of(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Shows how many there are already, of all: what is given is called with both."""
+    from planet_ros.training.progress import Progress
+
+    bar: Progress | None = None
+    counted = 0
+
+    def advance(done: int, total: int) -> None:
+        nonlocal bar, counted
+        bar = bar or Progress(total, unit)
+        bar.advance(done - counted)
+        counted = done
+
+    try:
+        yield advance
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def judge_of(interface: Interface | None) -> Callable[[Episode], Episode]:
     """What functions of the document say of an episode; without any, as it is."""
+    if interface is None:
+        return lambda episode: episode
     if interface.reward.kind != "function" and not interface.end.function:
         return lambda episode: episode
     from planet_ros.interface.signature import signature_of

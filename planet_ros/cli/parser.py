@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from planet_ros import __version__
+from planet_ros.cli.datasets import (
+    CONVERT_EXAMPLES,
+    add_convert_arguments,
+    add_import_arguments,
+)
 from planet_ros.cli.evidence import add_evidence_commands
 
 ROBOTS = ["pendulum", "base", "arm"]
@@ -262,26 +267,40 @@ or sqlite3. It takes no ROS.""",
     importing = _command(
         subparsers,
         "import",
-        "make episodes of the messages in bags",
+        "make episodes of the messages in bags, or of data sets of Minari and LeRobot",
         """
   planet-ros import recorded_bag --interface robot.yaml --output data/robot
   planet-ros import bags/* --interface robot.yaml --output data/robot --namespace robot1
+  planet-ros import minari:D4RL/pendulum/random-v0 --output data/pendulum
+  planet-ros import lerobot:data/pusht --output data/robot --reward next.reward
   planet-ros train --data data/robot --output runs/robot
 
 The bags are read together, in the order of time, by the object that makes steps of live topics: at
 each control period the newest state, and what was commanded by whomever. What was used and what was
 not, and why, is printed, with the rate of each topic and how late commands act. Episodes are cut
 where something is missing, and after end.after_steps of the interface (else after 1000 steps). The
-folder then holds one npz file an episode, and the interface.""",
+folder then holds one npz file an episode, and the interface.
+
+A data set is minari:ID, minari:FOLDER or lerobot:FOLDER, or a folder that is one. It takes no
+interface; with one, the episodes are of that robot, with the reward that it says.""",
     )
     _bags_argument(importing)
-    _interface_option(importing)
+    _interface_option(importing, required=False)
+    add_import_arguments(importing)
     importing.add_argument(
         "--output", type=_path, required=True, help="folder of the episodes, a new one"
     )
     importing.add_argument(
         "--json", action="store_true", help="print one JSON object on the last line"
     )
+
+    converting = _command(
+        subparsers,
+        "convert",
+        "write episodes as a data set of Minari or LeRobot",
+        CONVERT_EXAMPLES,
+    )
+    add_convert_arguments(converting)
 
     record = _command(
         subparsers,
@@ -384,10 +403,10 @@ def _bags_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _interface_option(parser: argparse.ArgumentParser) -> None:
+def _interface_option(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     parser.add_argument(
         "--interface",
-        required=True,
+        required=required,
         help="document of the robot: a file, or the name of one that comes with the package",
     )
     parser.add_argument(

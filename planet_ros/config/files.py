@@ -195,6 +195,6 @@ def save_settings(settings: LearnerSettings, path: Path) -> None:
 
     values = settings.model_dump()
     # To continue is said anew each time: a file must not make another run do so in silence.
-    values["training"]["resume"] = False
+    values["training"].update(resume=False, accept_changes=False)
     document = {"/**": {NODE_PARAMETERS_KEY: values}}
     write_whole(path, dump_yaml(document).encode())

@@ -11,6 +11,8 @@ from .sections import Section
 MAX_STEPS = 1_000_000_000
 """Steps that a run takes at most."""
 
+MAX_ENVIRONMENTS = 256
+
 
 class WorldModelSettings(Section):
     """The model that predicts what the environment does.
@@ -202,12 +204,32 @@ class TrainingSettings(CollectionSettings, ExplorationSettings):
     resume: bool = Field(
         False, description="Continue the run found in the output folder, instead of refusing it."
     )
+    accept_changes: bool = Field(
+        False,
+        description="Continue a run although settings that what is learned depends on, but for "
+        "training.steps, differ from those that it was begun with; otherwise they are named, and "
+        "it is refused. On the command line what --set says is meant.",
+    )
     steps: int = Field(1400, ge=1, le=MAX_STEPS, description="Environment steps to collect in all.")
     random_steps: int = Field(
         200,
         ge=1,
         le=MAX_STEPS,
         description="Environment steps with uniformly random actions, before the first fit.",
+    )
+    environments: int = Field(
+        1,
+        ge=1,
+        le=MAX_ENVIRONMENTS,
+        description="`planet-ros train` in an environment: copies that experience is collected in "
+        "side by side. Their episodes begin together, and one that is over waits for the others; "
+        "steps are those of all copies.",
+    )
+    vector: Literal["sync", "async"] = Field(
+        "sync",
+        description="Of several environments. sync: stepped one after another, in one process. "
+        "async: at once, each in a process of its own, for steps of more than about a "
+        "millisecond.",
     )
     random_noise_beta: float = Field(
         0.0,
@@ -373,4 +395,10 @@ class OfflineSettings(Section):
         le=100_000,
         description="Fits in a row that predict the held-out episodes no better than the best one "
         "did, after which learning stops.",
+    )
+    choose_penalty: bool = Field(
+        True,
+        description="Where planner.disagreement_penalty is 0, give the bundle the least one by "
+        "which nine of ten predictions of held-out returns do not promise too much. What is "
+        "learned with an environment or a robot afterwards goes without it.",
     )

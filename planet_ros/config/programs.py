@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TypeAlias
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .learning import (
     CollectionSettings,
@@ -64,6 +64,15 @@ class LearnerSettings(SeedSettings, EnvironmentSettings, RobotsSettings):
     rssm: RssmSettings = Field(default_factory=RssmSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     planner: PlannerSettings = Field(default_factory=PlannerSettings)
+
+    @model_validator(mode="after")
+    def _robots_have_no_copies(self) -> LearnerSettings:
+        if self.interface and self.training.environments > 1:
+            raise ValueError(
+                f"training.environments: found {self.training.environments} with interface, "
+                "expected 1: a robot has no copies; several of one kind are named in robots"
+            )
+        return self
 
 
 TrainerNodeSettings: TypeAlias = LearnerSettings

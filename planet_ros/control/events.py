@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planet_ros.bundle.runtime import Bundle
+from planet_ros.control.policy import FilteredPlan
 from planet_ros.data import Parts
 from planet_ros.planning import Plan
 
@@ -61,6 +62,17 @@ class Command:
     reason: str = ""
 
 
+@dataclass
+class Counters:
+    """What happened since the controller was activated."""
+
+    commands: int = 0
+    safe_commands: int = 0
+    missed_deadlines: int = 0
+    failed_plans: int = 0
+    stale_spells: int = 0
+
+
 @dataclass(frozen=True)
 class MadePlan:
     """A plan that the loop goes by, for who watches.
@@ -74,3 +86,14 @@ class MadePlan:
     plan: Plan
     bundle: Bundle
     stamp_ns: int
+
+    @property
+    def novelty(self) -> float | None:
+        """How far the model's members disagree on it, in parts of what they do on their data.
+
+        1 is as in training; None where there is nobody to disagree, or the bundle does not say.
+        """
+        known = self.bundle.manifest.data_disagreement
+        if known is None or not isinstance(self.plan, FilteredPlan):
+            return None
+        return None if self.plan.disagreement is None else self.plan.disagreement / known

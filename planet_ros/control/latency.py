@@ -19,8 +19,9 @@ class Latency:
 
     def milliseconds(self) -> dict[str, float]:
         """``p50``, ``p99`` and ``max`` of the window; empty before the first duration."""
-        if not self._values:
+        newest = tuple(self._values)  # at one go, while another thread adds to them
+        if not newest:
             return {}
-        values = np.array(self._values) * 1e3
+        values = np.array(newest) * 1e3
         p50, p99 = np.percentile(values, [50, 99])
         return {"p50": float(p50), "p99": float(p99), "max": float(values.max())}

@@ -13,25 +13,27 @@ timer:        tick ──► fresh? ──no──► safe command
 observation:  one plan, one command for each observation, however long it takes
 ```
 
-All methods are called on one thread, the executor's. Only the planning itself runs elsewhere; when
-it is done, `notify` is called from there, and the owner calls `finished` on its own thread.
+Its methods are called by one thread at a time. Only planning runs beside them, on a thread of its
+own, which calls `notify` in the end: who is told may call `finished` there, without a detour.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import ControllerSettings
-from planet_ros.control.events import Command, MadePlan, Observation, Origin
+from planet_ros.control.events import Command, Counters, MadePlan, Observation, Origin
 from planet_ros.control.latency import Latency
 from planet_ros.control.limits import Limits, SafeSpell
 from planet_ros.control.policy import PlanningPolicy, Policy, Successor
+from planet_ros.control.worker import Worker
 from planet_ros.data import Signature
 from planet_ros.data.signature import MAX_DELAY
 from planet_ros.interface.safe import SafeCommand
@@ -42,19 +44,11 @@ Array = NDArray[np.float32]
 CLOSE_LIMIT_S = 1.0
 """For the plan under way when the loop is closed."""
 
+_NOVELTIES = 20
+"""Plans over which a mean says something: one alone may differ much from the next."""
+
 _MOST_TAKEN = MAX_DELAY + 1
 """Commands that a policy is told of at most when it acts again."""
-
-
-@dataclass
-class Counters:
-    """What happened since the controller was activated."""
-
-    commands: int = 0
-    safe_commands: int = 0
-    missed_deadlines: int = 0
-    failed_plans: int = 0
-    stale_spells: int = 0
 
 
 @dataclass
@@ -63,13 +57,17 @@ class _Job:
 
     Attributes:
         outdated: What it builds on no longer holds: nobody may act on it.
+        outcome: The plan, or why there is none; None while it is under way.
+        seconds: How long it took.
     """
 
     observation: Observation
     bundle: Bundle
     tick: int
-    future: Future[tuple[Plan, float]] = field(repr=False)
+    policy: Policy
     outdated: bool = False
+    outcome: Plan | Exception | None = None
+    seconds: float = 0.0
 
 
 class ControlLoop:
@@ -82,6 +80,7 @@ class ControlLoop:
         counters: What happened so far.
         failure: Why the newest plan failed; empty when it did not.
         made: The newest plan that it goes by; None before the first.
+        novelties: Of the newest plans, those of which it is known; see `MadePlan`.
     """
 
     def __init__(
@@ -122,7 +121,7 @@ class ControlLoop:
         self._measured = measured
         self._make_policy = make_policy
         self._lacking = lacking
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="planner")
+        self._thread = Worker("planner")
         self._policy: Policy | None = None
         self._next: tuple[Bundle, Limits, SafeCommand, Policy] | None = None
         self.bundle: Bundle | None = None
@@ -132,6 +131,7 @@ class ControlLoop:
         self._last_sent = before
         self.planning = Latency()
         self.counters = Counters()
+        self.novelties: deque[float] = deque(maxlen=_NOVELTIES)
         self._newest: Observation | None = None
         self._job: _Job | None = None
         self._plan: Plan | None = None
@@ -153,9 +153,7 @@ class ControlLoop:
         One that has not is left behind; whoever made the model sees to it that it ends.
         """
         self._notify = lambda: None  # whom it would tell may be gone by then
-        self._thread.shutdown(wait=False, cancel_futures=True)
-        under_way = [] if self._job is None else [self._job.future]
-        return not wait(under_way, CLOSE_LIMIT_S).not_done
+        return self._thread.close(CLOSE_LIMIT_S)
 
     # ── model ────────────────────────────────────────────────────────────────────────────────
 
@@ -265,18 +263,18 @@ class ControlLoop:
         Returns:
             What to publish now, if anything.
         """
-        if self._job is None or not self._job.future.done():
+        if self._job is None or self._job.outcome is None:
             return None
         job, self._job = self._job, None
         self._take_over()
         plan, failure = None, ""
-        try:
-            plan, seconds = job.future.result()
-            self.planning.add(seconds)
-        except Exception as error:  # a bad model must not stop the loop
-            failure = f"planning failed: {error}"
+        if isinstance(job.outcome, Exception):
+            failure = f"planning failed: {job.outcome}"
             self.counters.failed_plans += 1
             self._forget = True
+        else:
+            plan = job.outcome
+            self.planning.add(job.seconds)
         self.failure = failure
         if job.outdated or self._newest is None:
             if not self._stale:
@@ -285,6 +283,8 @@ class ControlLoop:
         if plan is not None:
             self._plan, self._plan_tick = plan, job.tick
             self.made = MadePlan(plan, job.bundle, job.observation.stamp_ns)
+            if (novelty := self.made.novelty) is not None:
+                self.novelties.append(novelty)
         if self._settings.trigger == "timer":
             self._behind = job.tick != self._tick
             if self._sent_tick == self._tick:
@@ -365,9 +365,8 @@ class ControlLoop:
         for action in self._taken:
             policy.took(action)
         self._taken.clear()
-        future = self._thread.submit(self._timed_plan, policy, observation)
-        self._job = _Job(observation, bundle, self._tick, future)
-        future.add_done_callback(lambda _: self._notify())
+        self._job = _Job(observation, bundle, self._tick, policy)
+        self._thread.do(partial(self._make_plan, self._job))
 
     def _taken_before(self) -> list[Array]:
         """What a policy that begins is told: what limits its first command, or acts before it."""
@@ -389,10 +388,15 @@ class ControlLoop:
             return None
         return self._seed + observation.episode
 
-    def _timed_plan(self, policy: Policy, observation: Observation) -> tuple[Plan, float]:
+    def _make_plan(self, job: _Job) -> None:
         began = self._stopwatch()
-        plan = policy.act(observation.parts)
-        return plan, self._stopwatch() - began
+        try:
+            outcome: Plan | Exception = job.policy.act(job.observation.parts)
+        except Exception as error:  # a bad model must not stop the loop
+            outcome = error
+        job.seconds = self._stopwatch() - began
+        job.outcome = outcome  # from here on it may be taken over
+        self._notify()
 
     def _due(self, reason: str) -> Command | None:
         """The entry of the last plan that is due at this tick, or the safe command."""

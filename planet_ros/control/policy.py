@@ -127,10 +127,13 @@ class FilteredPlan(Plan):
     Attributes:
         belief: (B,) after what was seen last.
         under_way: (d, A) sent before, and acting before the plan's first action does.
+        disagreement: Mean over the steps of the best candidate of the last iteration, in the unit
+            of the reward; None where there is nobody to disagree.
     """
 
     belief: Array = field(default_factory=_nothing)
     under_way: Array = field(default_factory=_nothing)
+    disagreement: float | None = None
 
     @property
     def acting(self) -> Array:
@@ -174,6 +177,7 @@ class PlanningPolicy:
         self._make_planner = make_planner
         self._planner = make_planner(settings, signature, seed)
         self._goal: Array | None = None
+        self._weighed: tuple[NDArray[Any], Array | None] = _nothing(), None
         self._delay = signature.delay_periods
         self._max_change = signature.max_change if np.isfinite(signature.max_change).any() else None
         if self._delay >= settings.horizon:
@@ -257,7 +261,16 @@ class PlanningPolicy:
             plan.candidates,
             self._belief,
             self._under_way,
+            self._disagreement(),
         )
+
+    def _disagreement(self) -> float | None:
+        """That on the best of the candidates that were weighed last."""
+        returns, spread = self._weighed
+        if spread is None:
+            return None
+        best = int(np.argmax(np.where(np.isfinite(returns), returns, -np.inf)))
+        return float(spread[best].mean())
 
     @property
     def _under_way(self) -> Array:
@@ -303,11 +316,12 @@ class PlanningPolicy:
             # What has been sent acts first; the last entries of a plan act beyond the horizon.
             first = np.broadcast_to(self._under_way, (len(actions), self._delay, actions.shape[2]))
             actions = np.concatenate([first, actions[:, : -self._delay]], axis=1)
-        return candidate_returns(
-            *self._model.imagine(self._belief, actions, self._goal),
-            self.settings.discount,
-            self.settings.disagreement_penalty,
+        rollouts = self._model.imagine(self._belief, actions, self._goal)
+        returns = candidate_returns(
+            *rollouts, self.settings.discount, self.settings.disagreement_penalty
         )
+        self._weighed = returns, rollouts.disagreement
+        return returns
 
     def _within_rates(self, actions: Array) -> Array:
         """Sequences (N, H, A) as they can be sent: no faster than the robot allows."""

@@ -104,6 +104,20 @@ def folder_of_episodes(path: Path) -> Path:
     return inner if inner.is_dir() else path
 
 
+def stored_episodes(folder: Path) -> list[Path]:
+    """The files of the episodes in a folder, oldest first."""
+    return [_path_of(folder, number) for number in _numbers_in(folder)]
+
+
+def _numbers_in(folder: Path) -> list[int]:
+    names = (_NAME.fullmatch(path.name) for path in folder.glob("episode-*.npz"))
+    return sorted(int(name[1]) for name in names if name is not None)
+
+
+def _path_of(folder: Path, number: int) -> Path:
+    return folder / f"episode-{number:06d}.npz"
+
+
 class EpisodeStore:
     """Episodes in memory, the newest that fit a capacity, and the folder that they are kept in.
 
@@ -145,10 +159,7 @@ class EpisodeStore:
         self._load([number for number in found if number < self.next_number])
 
     def _numbers_on_disk(self) -> list[int]:
-        if self.directory is None:
-            return []
-        names = (_NAME.fullmatch(path.name) for path in self.directory.glob("episode-*.npz"))
-        return sorted(int(name[1]) for name in names if name is not None)
+        return [] if self.directory is None else _numbers_in(self.directory)
 
     def _load(self, numbers: list[int]) -> None:
         """Take in the newest files that fit, from the newest on."""
@@ -174,7 +185,7 @@ class EpisodeStore:
 
     def _path(self, number: int) -> Path:
         assert self.directory is not None
-        return self.directory / f"episode-{number:06d}.npz"
+        return _path_of(self.directory, number)
 
     @property
     def episodes(self) -> Sequence[Episode]:

@@ -199,7 +199,7 @@ class Environment:
         with self._watched("the reset"):
             observation, _ = self.gym.reset(seed=seed)
             nothing = np.zeros(self.signature.actions, np.float32)
-            step = self._checked(observation, nothing, 0.0, False, False)
+            step = self.checked(0, observation, nothing, 0.0, False, False)
         return replace(step, environment_steps=0)
 
     def step(self, action: NDArray[np.floating]) -> Step:
@@ -216,7 +216,7 @@ class Environment:
         self._index += 1
         with self._watched(f"step {self._index}"):
             observation, reward, terminated, truncated, info = self.gym.step(sent)
-            step = self._checked(observation, taken, reward, terminated, truncated)
+            step = self.checked(self._index, observation, taken, reward, terminated, truncated)
             return replace(step, environment_steps=int(info.get(STEPS_TAKEN, 1)))
 
     @contextmanager
@@ -224,12 +224,16 @@ class Environment:
         """Say whose error it is, whatever is raised."""
         try:
             yield
-        except UserError as error:
-            raise BrokenEnvironment(str(error)) from error
         except (Exception, SystemExit) as error:
-            raise BrokenEnvironment(
-                f"{self.spec.id}: {doing} of the episode failed with {reason(error)}"
-            ) from error
+            raise self.broken(doing, error) from error
+
+    def broken(self, doing: str, error: BaseException) -> BrokenEnvironment:
+        """What to raise for whatever the environment raised, or `checked` found."""
+        if isinstance(error, UserError):
+            return BrokenEnvironment(str(error))
+        return BrokenEnvironment(
+            f"{self.spec.id}: {doing} of the episode failed with {reason(error)}"
+        )
 
     def render(self) -> NDArray[np.uint8]:
         """The current frame (height, width, 3).
@@ -256,15 +260,33 @@ class Environment:
         except Exception as error:
             warnings.warn(f"{self.spec.id}: cannot be closed: {reason(error)}", stacklevel=2)
 
-    def _checked(
+    def cuts_at(self, index: int) -> bool:
+        """Whether an episode is cut after so many steps, though it could go on."""
+        return 0 < self.episode_steps <= index
+
+    def checked(
         self,
+        index: int,
         observation: Any,
         action: NDArray[np.float32],
         reward: Any,
         terminated: bool,
         truncated: bool,
     ) -> Step:
-        where = f"{self.spec.id}: step {self._index} of the episode"
+        """What the environment gave, as a step.
+
+        Args:
+            index: Of the step.
+            observation: As it was given; all that follow too, but for the action.
+            action: (A,) taken before.
+            reward: For it.
+            terminated: Whether the episode is over.
+            truncated: Whether it was cut.
+
+        Raises:
+            UserError: Something is not what the spaces say, or not finite.
+        """
+        where = f"{self.spec.id}: step {index} of the episode"
         given = observation
         if not self._is_dictionary:
             given = dict.fromkeys([*self._vectors, *self._images], observation)
@@ -283,17 +305,17 @@ class Environment:
         for name, value in ((VECTOR_PART, parts.get(VECTOR_PART, 0.0)), ("reward", float(reward))):
             if not np.isfinite(value).all():
                 raise UserError(
-                    f"{self.spec.id}: found {name} {value} at step {self._index} of the episode "
-                    + (f"after action {action}, " if self._index else "(its reset), ")
+                    f"{self.spec.id}: found {name} {value} at step {index} of the episode "
+                    + (f"after action {action}, " if index else "(its reset), ")
                     + "expected finite numbers; the episode ends before it"
                 )
         return Step(
-            index=self._index,
+            index=index,
             observation=parts,
             action=action,
             reward=float(reward),
             terminated=bool(terminated),
-            truncated=bool(truncated) or 0 < self.episode_steps <= self._index,
+            truncated=bool(truncated) or self.cuts_at(index),
         )
 
     def _numbers(self, given: Any, name: str, where: str) -> NDArray[np.float32]:

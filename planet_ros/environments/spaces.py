@@ -140,10 +140,11 @@ def action_ends(space: Any, where: str) -> tuple[NDArray[np.float32], NDArray[np
 def native_action(
     action: NDArray[np.float32], space: Box
 ) -> tuple[NDArray[Any], NDArray[np.float32]]:
-    """An action within its ends as the space has it, and as the numbers (A,) that it then is."""
+    """Actions (*B, A) within their ends as the space has them, and as the numbers they then are."""
     if np.issubdtype(space.dtype, np.integer):
         action = np.rint(action)
-    return action.astype(space.dtype).reshape(space.shape), action
+    shape = (*action.shape[:-1], *space.shape)
+    return action.astype(space.dtype).reshape(shape), action
 
 
 def _wrapper(name: str, arguments: dict[str, Any]) -> str:

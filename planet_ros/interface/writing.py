@@ -229,10 +229,11 @@ class _Part:
         return path.named(tuple(names)) if len(names) == size else path
 
     def message(self, action: NDArray[np.floating], stamp_ns: int) -> Any:
+        if self.type == VECTOR_TYPE:
+            self._write(self._template, action, f"action: {self.topic}")
+            return vector_message(self._make, "action", self._template.data, stamp_ns)
         message = copy.deepcopy(self._template)
         self._write(message, action, f"action: {self.topic}")
-        if self.type == VECTOR_TYPE:
-            return vector_message(self._make, "action", np.asarray(message.data), stamp_ns)
         if self._has_header:
             message.header.stamp = time_message(self._make, stamp_ns)
         return message

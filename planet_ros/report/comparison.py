@@ -22,12 +22,13 @@ from planet_ros.report.page import Section, grid, page, table
 from planet_ros.report.plots import Line, chart
 from planet_ros.report.report import predict
 from planet_ros.report.verdict import cover_at, steps_judged, worth_of
+from planet_ros.training.changes import OF_THE_MOMENT
 
 MOST_RUNS = 50
 MOST_GROUPS = 6
 """With a colour of their own; the others share the last."""
 
-_NOT_COMPARED = {"seed", "training.output", "training.resume"}
+_NOT_COMPARED = {"seed", *OF_THE_MOMENT} - {"training.steps"}
 _GRID = 200  # places of a mean curve
 _MOST_DIFFERENCES = 60
 

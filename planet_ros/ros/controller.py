@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from threading import Event
+from threading import Event, RLock
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,8 @@ SETTLE_LIMIT_S = 2.0
 class Controller:
     """Plans in a bundle's world model, and commands between `begin` and `end`.
 
-    It exists from the transition configure to cleanup; `planet_ros.control.loop` decides.
+    It exists from the transition configure to cleanup; `planet_ros.control.loop` decides. A plan is
+    published by the thread that made it: whoever has to do with the loop takes turns with that.
     """
 
     def __init__(
@@ -83,7 +84,9 @@ class Controller:
         simulated = bool(node.get_parameter("use_sim_time").value) and not self._lock_step
         self._clock: Clock = node.get_clock() if simulated else self._steady
         self._standstill = Standstill(self._now_s, time.monotonic) if simulated else None
-        self._plan_ready = node.create_guard_condition(self._on_plan_ready)
+        self._turn = RLock()
+        self._failed: Exception | None = None
+        self._failure = node.create_guard_condition(self._on_failure)
         self._commands: CommandPublisher | None = None
         self._plans: PlanPublisher | None = None
         self._in_use = node.create_publisher(String, MODEL_IN_USE_TOPIC, LATCHED)
@@ -129,7 +132,7 @@ class Controller:
             seed=self._settings.seed,
             clock=self._now_s,
             stopwatch=time.monotonic,
-            notify=self._plan_ready.trigger,
+            notify=self._on_plan_made,
             make_policy=self._policy,
             lacking=self._inputs.lacking,
             safe=self._safe,
@@ -151,7 +154,8 @@ class Controller:
             self._node.destroy_timer(self._ticks)
             self._ticks = None
         self._inputs.end()
-        loop, self._loop = self._loop, None
+        with self._turn:
+            loop, self._loop = self._loop, None
         if loop is None:
             return
         try:
@@ -203,7 +207,7 @@ class Controller:
         if self._plans is not None:
             self._plans.close()
         self._node.destroy_publisher(self._in_use)
-        self._node.destroy_guard_condition(self._plan_ready)
+        self._node.destroy_guard_condition(self._failure)
 
     # ── bundles ──────────────────────────────────────────────────────────────────────────────
 
@@ -240,6 +244,10 @@ class Controller:
         Raises:
             UserError: The bundle asks for more than the robot allows, or does not fit the settings.
         """
+        with self._turn:
+            self._use_in_turn(bundle)
+
+    def _use_in_turn(self, bundle: Bundle) -> None:
         robot = self._robot or Robot.of(bundle)
         robot.check(bundle)
         fresh, self._robot = self._robot is None, robot
@@ -286,16 +294,18 @@ class Controller:
         return float(self._clock.now().nanoseconds) / 1e9
 
     def _on_observation(self, observation: Observation) -> None:
-        if self._loop is not None:
-            self._send(self._loop.observe(observation))
+        with self._turn:
+            if self._loop is not None:
+                self._send(self._loop.observe(observation))
 
     def _on_tick(self) -> None:
-        if self._loop is None:
-            return
-        # Should the executor ever miss that a plan is ready, it is found no later than here.
-        self._on_plan_ready()
-        command = self._loop.tick()
-        self._send(command)
+        with self._turn:
+            if self._loop is None:
+                return
+            # A plan that is ready and waits for its turn is not late.
+            self._take_plan(self._loop)
+            command = self._loop.tick()
+            self._send(command)
         # A safe command says so itself; there is none where it holds what was never measured.
         if command is None and (lacking := self._inputs.lacking()):
             self._node.get_logger().warn(
@@ -303,13 +313,25 @@ class Controller:
                 throttle_duration_sec=WARNING_PERIOD_S,
             )
 
-    def _on_plan_ready(self) -> None:
-        if self._loop is None:
-            return
-        before = self._loop.made
-        self._send(self._loop.finished())
-        if self._plans is not None and self._loop.made is not before:
-            self._plans.offer(self._loop.made)
+    def _on_plan_made(self) -> None:
+        """Act by it; called by the thread that made it."""
+        try:
+            with self._turn:
+                if self._loop is not None:
+                    self._take_plan(self._loop)
+        except Exception as error:  # by which the process has to end, as only its main thread can
+            self._failed = error
+            self._failure.trigger()
+
+    def _take_plan(self, loop: ControlLoop) -> None:
+        before = loop.made
+        self._send(loop.finished())
+        if self._plans is not None and loop.made is not before:
+            self._plans.offer(loop.made)
+
+    def _on_failure(self) -> None:
+        if self._failed is not None:
+            raise self._failed
 
     def _send(self, command: Command | None) -> None:
         if command is None or self._commands is None:

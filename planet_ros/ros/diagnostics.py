@@ -96,6 +96,8 @@ class Situation:
         }
         if self.loop is not None:
             values.update(vars(self.loop.counters))
+            if novelties := tuple(self.loop.novelties):
+                values["novelty"] = f"{sum(novelties) / len(novelties):.2f}"
             for name, latency in (("planning", self.loop.planning), ("period", self.period)):
                 for quantile, value in latency.milliseconds().items():
                     values[f"{name}_{quantile}_ms"] = f"{value:.3f}"

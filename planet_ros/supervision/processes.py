@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -172,6 +173,39 @@ def command_line(
     for key, value in parameters.items():
         command += ["-p", f"{node}{key}:={json.dumps(value)}"]
     return command
+
+
+@contextmanager
+def recorded(bag: Path, interface: str, log: Path) -> Iterator[None]:
+    """Record what a robot in lock-step says and is told, in a process of its own.
+
+    Args:
+        bag: Folder for the recording.
+        interface: Document of the robot, or the name of one.
+        log: File for what the recorder prints.
+
+    Raises:
+        UserError: The recorder does not start, or ends before its time.
+    """
+    command = [sys.executable, "-m", "planet_ros.cli.main", "record", "--interface", interface]
+    with log.open("w") as out:
+        recorder = subprocess.Popen(
+            [*command, "--lock-step", "--output", str(bag)], stdout=out, stderr=out
+        )
+    try:
+        while "recording" not in log.read_text():
+            if recorder.poll() is not None:
+                raise UserError(f"the recorder ended: {log.read_text().strip()}")
+            time.sleep(0.1)
+        yield
+        recorder.terminate()
+        if recorder.wait(_RECORDER_END_S) != 0:
+            raise UserError(f"the recorder ended with code {recorder.returncode}; see {log}")
+    finally:
+        recorder.kill()
+
+
+_RECORDER_END_S = 30.0
 
 
 @contextmanager

@@ -38,6 +38,8 @@ class RunState(BaseModel):
         judged_steps: Decisions up to which the model's errors were measured.
         one_step_reward_error: As it was measured last; None: it never was.
         horizon_reward_error: Likewise.
+        disagreement: Of the model's members on the newest data, over a horizon; None: nobody can.
+        penalty: On disagreement, chosen for the model as it is now; None: that of the settings.
         evaluation: What the model as it is now was found to be worth; None: nobody looked.
         metrics_bytes: Length of ``metrics.jsonl``; what follows belongs to no checkpoint.
         sampling: State of the generator that draws sequences.
@@ -56,6 +58,8 @@ class RunState(BaseModel):
     judged_steps: _Count
     one_step_reward_error: float | None
     horizon_reward_error: float | None
+    disagreement: float | None = None
+    penalty: float | None = None
     evaluation: Evaluation | None
     metrics_bytes: _Count
     sampling: dict[str, Any]

@@ -13,6 +13,7 @@ from planet_ros.data import Episode, EpisodeStore, Signature
 from planet_ros.data.store import folder_of_episodes
 from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
+from planet_ros.interface.description import DESCRIPTION_FILE, load_description
 from planet_ros.interface.document import Interface
 from planet_ros.interface.files import INTERFACE_FILE, load_interface
 from planet_ros.interface.signature import signature_of
@@ -55,18 +56,21 @@ def read_experience(folders: Sequence[Path], settings: LearnerSettings, make: Ma
         UserError: There are no episodes, they are of different things, or nothing says of what.
     """
     interface = _interface(folders, settings.interface)
+    environment, task = None, None
     if interface is not None:
         signature = signature_of(interface, make)
         task = task_of(interface, signature, make)
+    elif (description := load_description(folders[0])) is not None:
+        signature = description.signature
+        environment = EnvironmentSpec.of(settings) if description.environment else None
     else:
-        signature, task = _signature_of_runs(folders), None
+        signature, environment = _signature_of_runs(folders), EnvironmentSpec.of(settings)
     episodes: list[Episode] = []
     for folder in folders:
         found = _episodes(folder, settings)
         for episode in found:
             signature.check(episode.layout, str(folder))
         episodes += found if task is None else [relabel(one, task) for one in found]
-    environment = None if interface is not None else EnvironmentSpec.of(settings)
     return Experience(episodes, signature, interface, environment, task)
 
 
@@ -117,8 +121,8 @@ def _signature_of_runs(folders: Sequence[Path]) -> Signature:
         if run.has_checkpoint:
             return read_checkpoint(run.checkpoint).state.signature
     raise UserError(
-        f"{folders[0]}: nothing says what the episodes are of, expected {INTERFACE_FILE} beside "
-        "them, the folder of a run, or a document with --interface"
+        f"{folders[0]}: nothing says what the episodes are of, expected {INTERFACE_FILE} or "
+        f"{DESCRIPTION_FILE} beside them, the folder of a run, or a document with --interface"
     )
 
 

@@ -39,6 +39,10 @@ def export_checkpoint(
     if output.exists():
         raise UserError(f"{output}: already exists; choose another folder")
     learner = _learner(path, overrides, make)
+    if "planner.disagreement_penalty" in overrides:
+        learner.penalty = None
+    if "planner.horizon" in overrides:
+        learner.disagreement = None  # which was measured over another one
     # An evaluation was made with the run's own planner: it says nothing of another one.
     return learner.export(Evaluation() if overrides else None, path=output)
 

@@ -7,7 +7,6 @@ It knows neither Gymnasium nor ROS: `planet_ros.training.loop` feeds it in one p
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 from planet_ros.bundle.export import BundleExporter
 from planet_ros.bundle.manifest import Evaluation
 from planet_ros.bundle.runtime import Bundle, load_bundle
-from planet_ros.config import LearnerSettings
+from planet_ros.config import LearnerSettings, PlannerSettings
 from planet_ros.control.policy import BeliefModel
 from planet_ros.data import Episode, EpisodeStore, Replay, SequenceBatch, Signature
 from planet_ros.data.sampling import SequenceSampler
@@ -32,6 +31,7 @@ from planet_ros.errors import UserError
 from planet_ros.interface.document import Interface
 from planet_ros.models import Ensemble, Rssm, Task, WorldModel
 from planet_ros.models.contract import TorchBatch
+from planet_ros.training.averaging import running_average
 from planet_ros.training.checkpoint import (
     STATE_FILE,
     Checkpoint,
@@ -39,6 +39,7 @@ from planet_ros.training.checkpoint import (
     load_tensors,
     save_checkpoint,
 )
+from planet_ros.training.coverage import data_disagreement, forecasts
 from planet_ros.training.run import RunFolder
 from planet_ros.training.torch_model import TorchBeliefModel
 
@@ -122,7 +123,7 @@ class Learner:
             weight_decay=training.weight_decay,
         )
         self._average = AveragedModel(
-            self.model, multi_avg_fn=_running_average(training.weight_averaging)
+            self.model, multi_avg_fn=running_average(training.weight_averaging)
         )
         self._rng = np.random.default_rng([settings.seed, _SAMPLING_STREAM])
         self.store = EpisodeStore() if store is None else store
@@ -137,6 +138,10 @@ class Learner:
         """Starts of which nothing came, because the environment failed before its first step."""
         self.evaluation: Evaluation | None = None
         """What the model as it is now is worth; None: nobody has looked."""
+        self.disagreement: float | None = None
+        """Of the model's members on the newest data; None: nobody can disagree."""
+        self.penalty: float | None = None
+        """On disagreement, chosen for the model as it is now; None: that of the settings."""
         self._judged_steps = 0
         self._one_step_error: float | None = None
         self._horizon_error: float | None = None
@@ -198,6 +203,7 @@ class Learner:
         self._judged_steps = state.judged_steps
         self._one_step_error = state.one_step_reward_error
         self._horizon_error = state.horizon_reward_error
+        self.disagreement, self.penalty = state.disagreement, state.penalty
 
     def save(self, metrics_bytes: int, path: Path | None = None) -> None:
         """Write the checkpoint, from which the run can be continued.
@@ -216,6 +222,8 @@ class Learner:
             judged_steps=self._judged_steps,
             one_step_reward_error=self._one_step_error,
             horizon_reward_error=self._horizon_error,
+            disagreement=self.disagreement,
+            penalty=self.penalty,
             evaluation=self.evaluation,
             metrics_bytes=metrics_bytes,
             sampling=dict(self._rng.bit_generator.state),
@@ -239,15 +247,17 @@ class Learner:
         self,
         ongoing: Sequence[Episode] = (),
         progress: Callable[[int, int], None] = lambda done, total: None,
+        streams: int = 1,
     ) -> FitResult:
         """Fit the model to all that is stored, and to the episodes under way.
 
         Whatever is raised, the learner is then what it was before.
 
         Args:
-            ongoing: Steps of unfinished episodes, not yet stored, one for each robot; the last is
-                the one whose newest step is the newest of all.
+            ongoing: Steps of unfinished episodes, not yet stored, one for each robot or copy of an
+                environment; the last is the one whose newest step is the newest of all.
             progress: Called with the updates done and in all; may raise to stop early.
+            streams: How many robots or environments there are.
 
         Raises:
             UserError: There is no step to learn from, or the loss is no longer finite.
@@ -259,13 +269,16 @@ class Learner:
         with self._all_or_nothing():
             taken = self.decisions + sum(map(len, ongoing))
             fresh, self._judged_steps = taken - self._judged_steps, taken
-            fresh //= max(1, len(self.settings.robots))  # which take as many each, or about that
+            fresh //= max(1, streams)  # which take as many each, or about that
             one_step, horizon = self._errors_on_unseen(newest, fresh)
             self.model.fit_normalization(self._replay.statistics())
             means = self._descend(sampler, progress)
         self.fits += 1
-        self.evaluation = None
+        self.evaluation = self.penalty = None
         self._one_step_error, self._horizon_error = one_step, horizon
+        learned = [*self.store.episodes, *ongoing]
+        ahead = self.settings.planner.horizon
+        self.disagreement = data_disagreement(self.averaged, learned, ahead)
         return FitResult(means, one_step, horizon)
 
     @contextmanager
@@ -355,19 +368,9 @@ class Learner:
             return None, None
         # Starts spread evenly over the newest steps; the belief is filtered up to each of them.
         first, last = max(0, len(newest) - fresh), len(newest) - horizon
-        starts = set(np.linspace(first, last, 20).astype(int))
-        actions = torch.from_numpy(newest.action).to(self._device)
-        goals = self.averaged.goals(newest)
-        errors = []
-        with torch.no_grad():
-            beliefs = self.averaged.filtered(newest)
-            for start, belief in enumerate(itertools.islice(beliefs, last + 1)):
-                if start in starts:
-                    steps = slice(start, start + horizon)
-                    goal = None if goals is None else goals[start]
-                    imagined = self.averaged.imagine(belief, actions[None, steps], goal)
-                    rewards = imagined.rewards[0]
-                    errors.append(rewards.cpu().numpy() - newest.reward[steps])
+        starts = np.linspace(first, last, 20).astype(int)
+        found = forecasts(self.averaged, newest, starts, horizon)
+        errors = [one.rewards - one.truth for one in found]
         square = np.square(errors)
         return float(np.sqrt(square[:, 0].mean())), float(np.sqrt(square.mean()))
 
@@ -389,6 +392,13 @@ class Learner:
         self._average.to(self._device)
         return self._exporter
 
+    @property
+    def _planner(self) -> PlannerSettings:
+        planner = self.settings.planner
+        if self.penalty is None:
+            return planner
+        return planner.model_copy(update={"disagreement_penalty": self.penalty})
+
     def _about(self, evaluation: Evaluation) -> dict[str, Any]:
         errors = {
             "one_step_reward_error": self._one_step_error,
@@ -398,7 +408,7 @@ class Learner:
             "model_kind": self.model.kind,
             "horizon": self.settings.planner.horizon,
             "signature": self.signature,
-            "planner": self.settings.planner,
+            "planner": self._planner,
             "interface": self._interface,
             "environment": None if self.environment is None else asdict(self.environment),
             "environment_steps": self.environment_steps,
@@ -406,32 +416,11 @@ class Learner:
             "episodes": self.episodes,
             "seed": self.settings.seed,
             "evaluation": evaluation.model_copy(update=errors),
+            "data_disagreement": self.disagreement,
         }
 
 
 _SAMPLING_STREAM = 1  # apart from those of random actions (0) and of exploration (3)
-
-
-def _running_average(
-    decay: float,
-) -> Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor], torch.Tensor | int], None]:
-    """Rule of an exponential average whose memory grows with what there is to remember.
-
-    With the full decay from the beginning, the first fits would act by weights that have hardly
-    learned; so the decay is at most (1 + n) / (10 + n) after n updates.
-    """
-
-    @torch.no_grad()
-    def update(
-        averages: Sequence[torch.Tensor],
-        newest: Sequence[torch.Tensor],
-        count: torch.Tensor | int,
-    ) -> None:
-        kept = min(decay, (1 + int(count)) / (10 + int(count)))
-        for average, value in zip(averages, newest, strict=True):
-            average.lerp_(value, 1 - kept)
-
-    return update
 
 
 def _device(name: str) -> torch.device:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
-
-import numpy as np
-from numpy.typing import NDArray
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 
 from planet_ros.bundle.runtime import Bundle
-from planet_ros.config import LearnerSettings
+from planet_ros.config import LearnerSettings, TrainingSettings
 from planet_ros.control.exploration import RandomPolicy, exploring
 from planet_ros.control.policy import PlanningPolicy, Policy
-from planet_ros.data import Parts, Signature
+from planet_ros.data import Signature
 from planet_ros.environments import BrokenEnvironment, Environment, EnvironmentSpec
+from planet_ros.environments.vector import Environments
 from planet_ros.errors import UserError
 from planet_ros.models import Task
-from planet_ros.planning import Plan
-from planet_ros.training.collect import collect
+from planet_ros.training.collect import Alone, Copies, SideBySide, collect_together
 from planet_ros.training.evaluate import LONGEST_EPISODE, evaluate
 from planet_ros.training.learner import MakeModel, make_model
 from planet_ros.training.progress import Progress
@@ -51,15 +51,18 @@ def train(
             f"{folder.path}: found the run of a robot, expected that of an environment; the "
             "trainer node goes on with it: ros2 launch planet_ros robot.launch.py resume:=true"
         )
-    environment = Environment(
-        EnvironmentSpec.of(settings), episode_steps=settings.training.episode_steps
-    )
-    session: Session | None = None
-    try:
-        with Progress(settings.training.steps, "steps") as progress:
+    training = settings.training
+    with ExitStack() as stack:
+        environment = stack.enter_context(
+            closing(Environment(EnvironmentSpec.of(settings), episode_steps=training.episode_steps))
+        )
+        with (
+            copies_of(environment, training) as copies,
+            Progress(training.steps, "steps") as progress,
+        ):
             for note in environment.notes(
-                period_given=settings.training.command_period_s > 0,
-                fits_within_episodes=settings.training.update_every_steps > 0,
+                period_given=training.command_period_s > 0,
+                fits_within_episodes=training.update_every_steps > 0,
             ):
                 progress.line(note)
             session = Session(
@@ -70,22 +73,29 @@ def train(
                 make_model=make_model,
                 task=None if task_of is None else task_of(environment.signature),
             )
+            stack.enter_context(closing(session))
             progress.start_at(session.steps)
-            _learn_or_save(session, environment, progress)
+            _learn_or_save(session, copies, progress)
         environment.episode_steps = 0
         if not session.evaluated:
             _evaluate(session, environment)
-    finally:
-        environment.close()
-        if session is not None:
-            session.close()
     return session.run
 
 
-def _learn_or_save(session: Session, environment: Environment, progress: Progress) -> None:
+@contextmanager
+def copies_of(environment: Environment, training: TrainingSettings) -> Iterator[Copies]:
+    """Where experience is collected: the environment itself, or copies of it."""
+    if training.environments == 1:
+        yield Alone(environment)
+        return
+    with closing(Environments(environment, training.environments, training.vector)) as copies:
+        yield copies
+
+
+def _learn_or_save(session: Session, copies: Copies, progress: Progress) -> None:
     """Learn; whatever ends that before its time, save."""
     try:
-        _learn(session, environment, progress)
+        _learn(session, copies, progress)
     except KeyboardInterrupt:
         session.finish()
         raise KeyboardInterrupt(
@@ -108,37 +118,58 @@ def _resume(session: Session) -> str:
     return f"planet-ros train --resume --output {session.run.path}"
 
 
-def _learn(session: Session, environment: Environment, progress: Progress) -> None:
-    policy = _Learning(session)
-    if not session.random:
-        policy.use(session.learner.export())
-    for step in collect(policy, environment, _starts(session)):
-        if step.index > 0:
-            progress.advance(step.environment_steps)
-        if session.add(step):
-            policy.use(session.fit())
-        if session.finished:
-            break
+def _learn(session: Session, copies: Copies, progress: Progress) -> None:
+    with threads_for_plans() as threads:
+        policies = Learning(session, threads)
+        if not session.random:
+            policies.use(session.learner.export())
+        for step in collect_together(policies, copies, starts_of(session)):
+            if step.index > 0:
+                progress.advance(step.environment_steps)
+            if session.add(step):
+                policies.use(session.fit())
+            if session.finished:
+                break
 
 
-def _starts(session: Session) -> Iterator[int]:
+def threads_for_plans() -> ThreadPoolExecutor:
+    """One for each processor; none is started before there is a plan to make."""
+    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="plan")
+
+
+def starts_of(session: Session) -> Iterator[range]:
+    """Seeds of each round's starts, one for each environment, until all steps are taken."""
     while not session.finished:
-        yield session.settings.seed + session.learner.starts
+        first = session.settings.seed + session.learner.starts
+        yield range(first, first + session.settings.training.environments)
 
 
-class _Learning:
-    """Acts at random until there is a model, then by the newest one."""
+class Learning(SideBySide):
+    """In each environment, act at random until there is a model, then by the newest one."""
 
-    def __init__(self, session: Session) -> None:
-        settings, self._session = session.settings, session
-        self._acting: Policy = RandomPolicy(
-            session.learner.signature,
-            seed=settings.seed,
-            beta=settings.training.random_noise_beta,
+    def __init__(self, session: Session, threads: Executor) -> None:
+        settings, self._session, self._threads = session.settings, session, threads
+        count = settings.training.environments
+        super().__init__(
+            [
+                RandomPolicy(
+                    session.learner.signature,
+                    seed=settings.seed,
+                    beta=settings.training.random_noise_beta,
+                    ahead=count > 1,
+                )
+                for _ in range(count)
+            ]
         )
 
     def use(self, bundle: Bundle) -> None:
         """Plan with a newly fitted model; the warm start and the random numbers go on."""
+        self.each = [self._after(policy, bundle) for policy in self.each]
+        # A GPU computes one plan after another, whoever asks.
+        if len(self.each) > 1 and self._session.learner.acting is None:
+            self.threads = self._threads
+
+    def _after(self, policy: Policy, bundle: Bundle) -> Policy:
         settings, learner = self._session.settings, self._session.learner
         newest = exploring(
             PlanningPolicy.of(bundle, settings.seed, model=learner.acting),
@@ -146,20 +177,8 @@ class _Learning:
             noise=settings.training.exploration_noise,
             seed=settings.seed,
         )
-        newest.inherit(self._acting)
-        self._acting = newest
-
-    def reset(self, seed: int | None = None) -> None:
-        """Begin an episode."""
-        self._acting.reset(seed)
-
-    def act(self, observation: Parts) -> Plan:
-        """Decide."""
-        return self._acting.act(observation)
-
-    def took(self, action: NDArray[np.float32]) -> None:
-        """Go on."""
-        self._acting.took(action)
+        newest.inherit(policy)
+        return newest
 
 
 def _evaluate(session: Session, environment: Environment) -> None:

@@ -46,6 +46,7 @@ def fit_record(
         "one_step_reward_error": result.one_step_reward_error,
         "horizon_reward_error": result.horizon_reward_error,
         **({} if error is None else {"held_out_error": error}),
+        **({} if learner.disagreement is None else {"disagreement": learner.disagreement}),
         "experience_bytes": learner.store.nbytes,
         "seconds": round(seconds, 3),
     }

@@ -9,6 +9,7 @@ from typing import Any
 from planet_ros.config import LearnerSettings, save_settings
 from planet_ros.errors import UserError
 from planet_ros.files import mend, write_whole
+from planet_ros.interface.description import DESCRIPTION_FILE, Description, description_text
 from planet_ros.interface.document import Interface
 from planet_ros.interface.files import INTERFACE_FILE, interface_text
 from planet_ros.training.lock import RunLock
@@ -103,6 +104,10 @@ class RunFolder:
     def save_interface(self, interface: Interface) -> None:
         """Write down what the robot is: the document that the settings name may change later."""
         write_whole(self.interface_file, interface_text(interface).encode())
+
+    def save_description(self, description: Description) -> None:
+        """Write down what the episodes are of, where there is neither robot nor environment."""
+        write_whole(self.path / DESCRIPTION_FILE, description_text(description).encode())
 
     @property
     def bundle(self) -> Path:

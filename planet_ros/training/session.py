@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +19,15 @@ from planet_ros.bundle.manifest import Evaluation
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import LearnerSettings
 from planet_ros.control.exploration import RandomPolicy
-from planet_ros.data import Episode, EpisodeBuilder, EpisodeStore, Signature, Step
+from planet_ros.data import Episode, EpisodeStore, Signature, Step
 from planet_ros.data.delay import DelayEstimate, estimate_delay
 from planet_ros.data.store import save_episode
 from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.interface.document import Interface
-from planet_ros.models import Task
+from planet_ros.models import Task, WorldModel
 from planet_ros.models.relabel import judged
+from planet_ros.training.changes import accepted_changes
 from planet_ros.training.checkpoint import read_checkpoint
 from planet_ros.training.commit import Journal, unwritable
 from planet_ros.training.held_out import HeldOut
@@ -41,23 +42,11 @@ from planet_ros.training.records import (
     recent_evaluation,
 )
 from planet_ros.training.run import RunFolder
+from planet_ros.training.streams import Streams
 
 COMMIT_AFTER_S = 2.0
 """An episode after which nothing was learned is made durable by the next commit; at the latest
 with the first one to end this long after the last commit."""
-
-
-@dataclass
-class _Stream:
-    """What one robot does, or the environment.
-
-    Attributes:
-        random: Whether the episode under way began without a plan.
-        builder: Has its steps.
-    """
-
-    random: bool
-    builder: EpisodeBuilder = field(default_factory=EpisodeBuilder)
 
 
 class Session:
@@ -117,6 +106,7 @@ class Session:
     ) -> None:
         settings, training = self.settings, self.settings.training
         saved = read_checkpoint(self.run.checkpoint) if self.run.has_checkpoint else None
+        changed = [] if saved is None else accepted_changes(self.run, settings, interface)
         store = EpisodeStore(
             self.run.episodes,
             capacity_steps=settings.data.capacity_steps,
@@ -142,12 +132,11 @@ class Session:
             if interface is not None:
                 self.run.save_interface(interface)
             self.run.save_settings(settings)
-        if self.run.note:
-            self._say(self.run.note)
+        for text in filter(None, (self.run.note, *changed)):
+            self._say(text)
         self._journal.go_back(0 if saved is None else saved.state.metrics_bytes)
         self._learned_since_commit = False
-        # By number; the one whose step is the newest stands last.
-        self._streams: dict[int, _Stream] = {}
+        self._streams = Streams()
         self._random_policy = RandomPolicy(
             self._signature, seed=settings.seed, beta=training.random_noise_beta
         )
@@ -157,9 +146,7 @@ class Session:
     @property
     def steps(self) -> int:
         """Environment steps so far, those of the episodes under way too."""
-        return self.learner.environment_steps + sum(
-            stream.builder.environment_steps for stream in self._streams.values()
-        )
+        return self.learner.environment_steps + self._streams.environment_steps
 
     @property
     def random(self) -> bool:
@@ -180,7 +167,7 @@ class Session:
     @property
     def missing_steps(self) -> int:
         """Steps that were taken but never arrived."""
-        return sum(stream.builder.missing_steps for stream in self._streams.values())
+        return self._streams.missing_steps
 
     @property
     def evaluated(self) -> bool:
@@ -202,24 +189,20 @@ class Session:
         """
         self._signature.check(step.layout, "step")
         training = self.settings.training
-        stream = self._stream_of(step)
+        stream = self._streams.newest(step.stream, random=self._unplanned)
         step = self._judged(step, stream.builder.newest)
         episode = stream.builder.add(step)
         if episode is not None:
             self._keep(episode, step.stream)
         if step.index == 0:
             stream.random = self._unplanned
-        if self.finished:
+        steps = self.steps
+        finished = steps >= training.steps
+        if finished:
             self._keep_cut(*self._streams)
-        pauses = training.pauses_at(self.steps, step.environment_steps, step.last) or self.finished
+        pauses = training.pauses_at(steps, step.environment_steps, step.last) or finished
         cut = self._fits_at_cuts and episode is not None
         return self._fits_or_commits((step.index > 0 and pauses) or cut, kept=episode is not None)
-
-    def _stream_of(self, step: Step) -> _Stream:
-        """That of a step, which is then the newest."""
-        stream = self._streams.pop(step.stream, None) or _Stream(self._unplanned)
-        self._streams[step.stream] = stream
-        return stream
 
     def _judged(self, step: Step, before: Step | None) -> Step:
         """With the reward and the end that the task gives it, if there is one."""
@@ -234,7 +217,7 @@ class Session:
         Returns:
             Whether a fit is due.
         """
-        stream = self._stream_of(step)
+        stream = self._streams.newest(step.stream, random=self._unplanned)
         kept = self._keep_cut(step.stream)
         if step.index == 0:
             stream.random = self._unplanned
@@ -251,12 +234,15 @@ class Session:
     def _fits_or_commits(self, pauses: bool, *, kept: bool) -> bool:
         """Whether a fit is due; if not, an episode that was kept is made durable now and then."""
         fits = pauses and self._experienced
-        if kept and not fits and (self._learned_since_commit or self._is_commit_due()):
+        due = self._learned_since_commit or self._journal.age_s > COMMIT_AFTER_S
+        if kept and not fits and due and not self._in_round:
             self._commit()
         return fits
 
-    def _is_commit_due(self) -> bool:
-        return self._journal.age_s > COMMIT_AFTER_S
+    @property
+    def _in_round(self) -> bool:
+        """Whether several environments are in episodes, which can only happen again together."""
+        return self.settings.training.environments > 1 and self._streams.begun
 
     def _commit(self) -> None:
         self._journal.commit(self.learner.save)
@@ -305,9 +291,14 @@ class Session:
         """Whether there is experience besides what was included."""
         return any(is_own_episode(record) for record in self._journal.records())
 
-    def finish_with_best(self) -> Bundle:
-        """Go back to the model that predicts held-out episodes best, and save that."""
+    def finish_with_best(self, penalty: Callable[[WorldModel], float | None]) -> Bundle:
+        """Go back to the model that predicts held-out episodes best, and save that.
+
+        Args:
+            penalty: Chooses one on the disagreement of a model; None: that of the settings stays.
+        """
         self.learner.restore(read_checkpoint(self.run.best), self.run.best)
+        self.learner.penalty = penalty(self.learner.averaged)
         with self._writing():
             bundle = self.learner.export()
         self._commit()
@@ -322,17 +313,18 @@ class Session:
         """Fit the model to all steps so far and export it; between two episodes all is saved.
 
         In the middle of an episode nothing is: what a process that is killed there did since the
-        episode's start can only happen again from its start, in the same way, fits and all. Several
-        robots are hardly ever between two episodes all at once, and do nothing again in the same
-        way: then all is saved but the episodes under way.
+        episode's start can only happen again from its start, in the same way, fits and all; and so
+        can episodes that began together in several environments. Several robots are hardly ever
+        between two episodes all at once, and do nothing again in the same way: then all is saved
+        but the episodes under way.
 
         Args:
             progress: Called with the updates done and in all; may raise to stop early.
             judge: Says how good the model is then; the best so far is kept beside the newest.
         """
         began = time.monotonic()
-        ongoing = self._ongoing()
-        result = self.learner.fit(ongoing, progress)
+        ongoing = self._streams.ongoing()
+        result = self.learner.fit(ongoing, progress, len(self._streams))
         self._learned_since_commit = True
         error = None if judge is None else judge.error(self.learner.averaged)
         best = min(self.held_out_errors, default=np.inf)
@@ -345,14 +337,9 @@ class Session:
                 self._say(hint)
         with self._writing():
             bundle = self.learner.export()
-        if not ongoing or len(self._streams) > 1:
+        if not self._in_round and (not ongoing or len(self._streams) > 1):
             self._commit()
         return bundle
-
-    def _ongoing(self) -> list[Episode]:
-        """The episodes under way, as far as they are."""
-        snapshots = [stream.builder.snapshot() for stream in self._streams.values()]
-        return [episode for episode in snapshots if episode is not None]
 
     def delay(self) -> DelayEstimate:
         """How late commands act, as far as all steps so far tell; it takes some tenths of a second.
@@ -360,7 +347,7 @@ class Session:
         Episodes under way are looked at too, so no step may be added meanwhile.
         """
         return estimate_delay(
-            [*self.learner.store.episodes, *self._ongoing()],
+            [*self.learner.store.episodes, *self._streams.ongoing()],
             parts=[part.name for part in self._signature.parts("vector")],
             compensated=self._signature.delay_periods,
         )
@@ -389,12 +376,12 @@ class Session:
         return bundle
 
     def pass_over(self) -> None:
-        """Let the next episode start elsewhere, if nothing came of the one under way.
+        """Let the next episodes start elsewhere, if nothing came of those under way.
 
         Where some steps of it came they are kept, and the next start is another one anyway.
         """
-        if not any(len(stream.builder) for stream in self._streams.values()):
-            self.learner.passed_over += 1
+        if not any(len(self._streams[number].builder) for number in self._streams):
+            self.learner.passed_over += self.settings.training.environments
 
     def close(self) -> None:
         """Let others train into the folder; nothing may be written afterwards."""

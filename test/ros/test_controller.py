@@ -92,6 +92,7 @@ def test_it_has_real_time_priority_while_it_is_active(ros: Ros, tiny_bundle: str
     ros.activate_controller()
     ros.start("gym_bridge", {**ENVIRONMENT, "bridge.mode": "real_time"})
     ros.until(lambda: sum(not is_safe(message) for message in commands) > 10)
+    ros.until(lambda: float(reported.values.get("novelty", 0)) > 0)
 
     def policies() -> list[int]:
         tasks = Path(f"/proc/{controller.pid}/task").iterdir()

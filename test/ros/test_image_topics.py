@@ -111,8 +111,10 @@ def test_lock_step_over_topics_takes_the_actions_of_one_process(
 ) -> None:
     path = image_bundles[environment["env_id"]]
     steps = ros.collect(Float64MultiArray, "step", EVERY_STEP)
-    start_controller(ros, path, **LOCK_STEP)
     ros.start("gym_bridge", {**environment, "seed": SEED, "bridge.command_timeout_s": 0.2})
+    ros.until(lambda: ros.observer.count_publishers("step"))
+    ros.spin(1.0)  # until it is heard too, before the controller lets it go on
+    start_controller(ros, path, **LOCK_STEP)
     ros.until(lambda: len(steps) > 2 * EPISODE_STEPS + 4)
     over_topics = [step for step in map(read_step, steps) if step.index > 0]
 

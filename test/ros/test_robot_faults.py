@@ -90,10 +90,12 @@ def test_a_robot_that_is_silent_is_sent_what_is_safe_and_so_is_one_that_is_left(
     rig.check_limits()
 
 
+@pytest.mark.parametrize("thread", ["executor", "planner"])
 def test_an_exception_that_nobody_foresaw_stops_the_robot_first(
-    ros: Ros, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ros: Ros, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thread: str
 ) -> None:
     monkeypatch.setitem(processes.NODES, "controller", "failing_controller")
+    monkeypatch.setenv("FAILS", thread)
     rig = Rig(ros, tmp_path, "base")
     rig.start_robot()
     ros.until(lambda: rig.controller.poll() is not None)

@@ -175,9 +175,14 @@ def test_simulators_are_imported_by_nobody(root: Path) -> None:
 @pytest.mark.parametrize(
     ("packages", "folders"),
     [
-        ({"gymnasium"}, {"planet_ros/environments", "sim_bridge"}),
+        ({"gymnasium"}, {"planet_ros/environments", "planet_ros/datasets", "sim_bridge"}),
+        ({"minari", "h5py"}, {"planet_ros/datasets"}),
+        ({"pyarrow", "av"}, {"planet_ros/datasets"}),
         ({"matplotlib"}, {"planet_ros/report"}),
-        ({"PIL"}, {"planet_ros/report", "planet_ros/data", "planet_ros/messages"}),
+        (
+            {"PIL"},
+            {"planet_ros/report", "planet_ros/data", "planet_ros/messages", "planet_ros/datasets"},
+        ),
         ({"onnxruntime"}, {"planet_ros/bundle"}),
         ({"onnx"}, {"planet_ros/bundle"}),
         (

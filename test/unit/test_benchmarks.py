@@ -16,12 +16,23 @@ pytestmark = pytest.mark.slow  # each loads torch in a process of its own
 
 RunBenchmark = Callable[..., str]
 
-HERE = {"disagreement", "export", "import_bag", "planning", "regression", "results", "update"}
+HERE = {
+    "cautious",
+    "collection",
+    "disagreement",
+    "export",
+    "import_bag",
+    "planning",
+    "regression",
+    "results",
+    "update",
+}
 WITH_NODES = {
     "bundles",
     "control_rate",
     "damage",
     "delay",
+    "driven",
     "latency",
     "listening",
     "over_topics",
@@ -139,6 +150,15 @@ def test_results(run_benchmark: RunBenchmark, tmp_path: Path) -> None:
     assert (tmp_path / "figures" / "pendulum.png").stat().st_size > 1000
     assert (tmp_path / "runs" / "pendulum-3" / "learning_curves.png").is_file()
     assert printed == run_benchmark("results", *arguments, code=1)
+
+
+def test_collection(run_benchmark: RunBenchmark) -> None:
+    few = ["--environments", 2, "--rounds", 1, "--steps", 100]
+    printed = run_benchmark("collection", *few)
+    result = json.loads(printed.splitlines()[-1])
+    cases = {f"{how}, {way}" for how in ("random", "planned") for way in ("one", "sync", "async")}
+    assert set(result) == cases
+    assert all(one["steps_per_second"] > 0 and one["ratio"] > 0 for one in result.values())
 
 
 def test_import_of_a_bag(run_benchmark: RunBenchmark) -> None:

@@ -84,6 +84,32 @@ class TestTrain:
         assert "Traceback" not in error
         assert main(["train", "--resume", "--output", str(folder), "--steps", "40"]) == 0
 
+    def test_a_run_goes_on_with_other_settings_only_where_they_are_meant(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder, file = tmp_path / "run", tmp_path / "other.yaml"
+        assert main(["train", *QUICK_RUN, "--steps", "40", "--output", str(folder)]) == 0
+        going_on = ["train", "--resume", "--output", str(folder), "--steps", "60"]
+        content = (folder / "settings.yaml").read_text()
+        file.write_text(content.replace("learning_rate: 0.001", "learning_rate: 0.002"))
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+        assert main([*going_on, "--config", str(file)]) == 2
+        error = capsys.readouterr().err
+        assert (
+            "other settings than it was begun with: training.learning_rate: 0.001 → 0.002;" in error
+        )
+        assert main([*going_on, "--data", str(folder)]) == 2
+        assert "a run keeps the data that it began with" in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+        meant = ["--set", "training.learning_rate=0.002"]
+        assert main([*going_on, "--config", str(file), *meant]) == 0
+        assert "changed: training.learning_rate: 0.001 → 0.002" in capsys.readouterr().err
+        assert main([*going_on, "--config", str(file)]) == 0  # as it is by now
+        assert "changed" not in capsys.readouterr().err
+        assert not load_settings(folder / "settings.yaml").training.accept_changes
+
     def test_curves_are_drawn_at_the_end_and_after_ctrl_c(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -17,6 +17,7 @@ from planet_ros.cli.main import main
 from planet_ros.config import Settings
 from planet_ros.data import EpisodeStore
 from planet_ros.environments import BrokenEnvironment, Environment, EnvironmentSpec
+from planet_ros.environments.vector import Environments
 from planet_ros.errors import UserError
 from planet_ros.training import evaluate as evaluation
 from planet_ros.training.checkpoint import read_checkpoint
@@ -147,6 +148,12 @@ def test_fault_names_the_environment_the_step_and_what_was_wrong(
         made.step(np.zeros(2))
     assert str(caught.value).startswith(f"{ID}: ")
     assert "step 2" in str(caught.value)
+    copies = Environments(made, 2, "sync")
+    copies.reset([1, 0])
+    copies.step({0: np.zeros(2), 1: np.zeros(2)})
+    with pytest.raises(BrokenEnvironment) as again:
+        copies.step({0: np.zeros(2), 1: np.zeros(2)})
+    assert str(again.value) == f"copy 2 of 2: {caught.value}"
 
 
 def starts(run: Path) -> list[Any]:
@@ -196,6 +203,7 @@ def test_every_start_that_fails_is_passed_over(
     tiny_settings: MakeSettings,
 ) -> None:
     folder, values = tmp_path / "run", {"env_id": moody(0, 0, raises), "training.resume": True}
+    values["training.accept_changes"] = True
     for bad in range(3):
         values["env_kwargs"] = f'{{"seed": {bad}}}'
         with pytest.raises(BrokenEnvironment, match="the 0 environment steps before it"):

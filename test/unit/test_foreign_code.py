@@ -45,12 +45,11 @@ IMPORTERS = {
 """Files that import by a name which is data, and what they do."""
 
 STARTERS = {
-    "planet_ros/supervision/processes.py": "the nodes",
+    "planet_ros/supervision/processes.py": "the nodes and the project's own recorder",
     "benchmarks/regression.py": "another checkout of the project",
     "benchmarks/delay.py": "the project's own commands",
     "benchmarks/import_bag.py": "the project's own commands",
     "benchmarks/latency.py": "itself, as the node beside the controller",
-    "planet_ros/cli/demo.py": "the project's own recorder",
 }
 """Files that start processes, and which."""
 

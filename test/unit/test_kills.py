@@ -43,6 +43,16 @@ def test_killed_before_any_write_it_goes_on_as_if_it_had_not_been(
 def test_killed_at_random_moments_it_goes_on_as_if_it_had_not_been(
     root: Path, tmp_path: Path
 ) -> None:
-    result = killed(root, tmp_path, "moments", "20", "0")  # by hand 50, or as many as one likes
+    kinds = ["ensemble", "rssm"]
+    result = killed(root, tmp_path, "moments", "20", "0", *kinds)  # by hand 50, or many more
     assert result["wrong"] == []
     assert result["kills"] >= 15  # the others had ended before
+
+
+@pytest.mark.slow
+def test_killed_with_several_environments_it_goes_on_as_if_it_had_not_been(
+    root: Path, tmp_path: Path
+) -> None:
+    result = killed(root, tmp_path, "moments", "6", "0", "copies")
+    assert result["wrong"] == []
+    assert result["kills"] >= 5

@@ -24,7 +24,9 @@ from planet_ros.data.store import save_episode
 from planet_ros.errors import UserError
 from planet_ros.interface.files import load_interface
 from planet_ros.training.checkpoint import read_checkpoint
+from planet_ros.training.coverage import cautious_penalty, planned_novelty
 from planet_ros.training.experience import read_experience, split
+from planet_ros.training.export import export_checkpoint, open_checkpoint
 from planet_ros.training.held_out import HeldOut
 from planet_ros.training.learner import make_model
 from planet_ros.training.offline import train_offline
@@ -112,6 +114,35 @@ def test_rewards_are_those_of_the_interface(learn: Callable[..., RunFolder]) -> 
     for episode in EpisodeStore(run.episodes).episodes:
         position = episode.observation["joint"][:-1, 0]
         np.testing.assert_allclose(episode.reward, -np.square(position), rtol=1e-5)
+
+
+def test_penalty_is_chosen_for_the_bundle_by_held_out_episodes(
+    learn: Callable[..., RunFolder], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = learn(world_model__members=2)
+    held = EpisodeStore(run.held_out).episodes
+    best = open_checkpoint(run.path, {}, MAKE)
+    horizon = best.settings.planner.horizon
+    chosen = cautious_penalty(best.model, held, horizon)
+    manifest = load_bundle(run.bundle).manifest
+    assert chosen and manifest.planner.disagreement_penalty == pytest.approx(chosen, rel=1e-4)
+    assert best.settings.planner.disagreement_penalty == 0
+    novelty = planned_novelty(load_bundle(run.bundle), held)
+    assert f"plans from held-out states: novelty {novelty:.2f}" in capsys.readouterr().err
+    again = export_checkpoint(run.path, tmp_path / "again", {}, MAKE).manifest
+    assert again.planner == manifest.planner
+    assert again.data_disagreement == manifest.data_disagreement
+    other = {"planner.disagreement_penalty": 0.5}
+    exported = export_checkpoint(run.path, tmp_path / "other", other, MAKE).manifest
+    assert exported.planner.disagreement_penalty == 0.5
+
+
+def test_penalty_that_is_set_or_not_wanted_is_left_alone(learn: Callable[..., RunFolder]) -> None:
+    few = {"world_model__members": 2, "offline__rounds": 1}
+    given = learn(name="given", planner__disagreement_penalty=0.25, **few)
+    assert load_bundle(given.bundle).manifest.planner.disagreement_penalty == 0.25
+    none = learn(name="none", offline__choose_penalty=False, **few)
+    assert load_bundle(none.bundle).manifest.planner.disagreement_penalty == 0
 
 
 def test_it_stops_when_nothing_gets_better(learn: Callable[..., RunFolder]) -> None:

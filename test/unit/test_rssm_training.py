@@ -25,8 +25,9 @@ from planet_ros.data import (
 from planet_ros.environments import Environment, EnvironmentSpec
 from planet_ros.errors import UserError
 from planet_ros.training import memory
+from planet_ros.training.averaging import running_average
 from planet_ros.training.checkpoint import read_checkpoint
-from planet_ros.training.learner import Learner, _running_average
+from planet_ros.training.learner import Learner
 from planet_ros.training.loop import train
 from planet_ros.training.memory import check_memory, text_of_bytes
 from planet_ros.training.run import RunFolder
@@ -130,7 +131,7 @@ def test_average_of_weights_acts_and_not_the_newest(
 
 def test_average_of_few_updates_forgets_the_first_weights() -> None:
     average, newest = torch.zeros(1), torch.ones(1)
-    rule = _running_average(0.98)
+    rule = running_average(0.98)
     away = [1.0]
     for count in range(1, 601):
         rule([average], [newest], count)

@@ -413,6 +413,9 @@ class TestErrors:
         shutil.copytree(tiny_run, folder)
         before = contents(folder)
         overrides = {"training.resume": True, "world_model.hidden_sizes": [31]}
+        with pytest.raises(UserError, match=r"world_model\.hidden_sizes: \[32\] → \[31\]"):
+            train(tiny_settings(folder, overrides))
+        overrides["training.accept_changes"] = True
         with pytest.raises(UserError, match="other world_model settings"):
             train(tiny_settings(folder, overrides))
         assert contents(folder) == before
