@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from planet_ros.control.events import NOVEL
 from planet_ros.data import Episode, Signature
 from planet_ros.report.axes import SMALL
 from planet_ros.report.evidence import Evidence
@@ -187,7 +188,7 @@ def _films(one: Prediction) -> Iterator[str]:
 
 
 def planning(timing: Timing, signature: Signature) -> str:
-    """How long decisions take."""
+    """How long decisions take, and how far plans leave what the data covers."""
     period_ms = 1000 * signature.period_s
     shown = timing.ms.max() > 0.2 * period_ms
     marks = [Mark(f"control period, {number(period_ms)} ms", period_ms)] if shown else []
@@ -203,7 +204,16 @@ def planning(timing: Timing, signature: Signature) -> str:
                 caption=f"{len(timing.ms)} decisions for {what}, in onnxruntime on this machine, "
                 f"now. Half take less than {number(float(np.median(timing.ms)))} ms, the slowest "
                 f"{number(float(timing.ms.max()))} ms; one is due every {number(period_ms)} ms.",
-            )
+            ),
+            histogram(
+                "Novelty of plans",
+                {"": timing.novelty},
+                x="disagreement, in parts of that on the data",
+                y="decisions",
+                marks=[Mark(f"from {NOVEL:g} on plans leave the data", NOVEL)],
+                caption="How far the members of the model disagree on what it plans: 1 is as on "
+                "the data that it learned from.",
+            ),
         ]
     )
 

@@ -193,9 +193,7 @@ def _sections(
             Section("returns", "Returns", run_sections.returns(evidence)),
         ]
     if timing is not None and signature is not None:
-        sections.append(
-            Section("planning", "Planning time", model_sections.planning(timing, signature))
-        )
+        sections.append(Section("planning", "Planning", model_sections.planning(timing, signature)))
     if evidence.run is not None:
         few = (
             f"{len(evidence.episodes)} of {evidence.episode_files} episodes are shown. "

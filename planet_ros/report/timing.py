@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planet_ros.bundle.runtime import Bundle
+from planet_ros.control.events import MadePlan
 from planet_ros.control.policy import PlanningPolicy
 from planet_ros.data import Episode, Parts
 from planet_ros.errors import UserError
@@ -31,10 +32,12 @@ class Timing:
     Attributes:
         ms: Of each, in ms.
         stored: Whether the observations were those of episodes; else they are zeros.
+        novelty: Of each plan, as of `planet_ros.control.events.MadePlan`; empty: not known.
     """
 
     ms: NDArray[np.float64]
     stored: bool
+    novelty: NDArray[np.float64]
 
 
 def planning_times(bundle: Bundle, episodes: Mapping[int, Episode]) -> Timing:
@@ -61,6 +64,7 @@ def planning_times(bundle: Bundle, episodes: Mapping[int, Episode]) -> Timing:
         )
     policy = PlanningPolicy.of(bundle, seed=0)
     times: list[float] = []
+    novelties: list[float] = []
     for begins, observation, action in _seen(bundle, episodes):
         if len(times) >= MOST_PLANS or (len(times) >= _LEAST_PLANS and sum(times) > MOST_SECONDS):
             break
@@ -68,12 +72,16 @@ def planning_times(bundle: Bundle, episodes: Mapping[int, Episode]) -> Timing:
             policy.reset(0)
         began = time.perf_counter()
         try:
-            policy.act(observation)
+            plan = policy.act(observation)
         except PlanningError as error:
             raise UserError(f"planning time: {error}") from None
         times.append(time.perf_counter() - began)
         policy.took(action)
-    return Timing(1000 * np.array(times[1:] or times), bool(episodes))
+        novelty = MadePlan(plan, bundle, 0).novelty
+        if novelty is not None and np.isfinite(novelty):
+            novelties.append(novelty)
+    # The first one takes longer, as everything does once.
+    return Timing(1000 * np.array(times[1:] or times), bool(episodes), np.array(novelties))
 
 
 def _seen(

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from planet_ros.control.events import NOVEL
 from planet_ros.report.evidence import Evidence
 from planet_ros.report.forecasts import Forecasts
 from planet_ros.report.markup import number, text
@@ -195,11 +196,24 @@ def _of_timing(evidence: Evidence, timing: Timing | None) -> list[Finding]:
         return []
     period_ms = 1000 * evidence.signature.period_s
     slow = float(np.percentile(timing.ms, 99))
+    found = []
+    if timing.stored and len(timing.novelty):
+        novelty = float(timing.novelty.mean())
+        leaves = "they leave what the data covers, and may be wrong there"
+        found.append(
+            Finding(
+                "good" if novelty <= NOVEL else "fair",
+                f"On its plans from stored observations its members disagree {number(novelty, 2)} "
+                "times as much as on the data: "
+                f"{'the data covers them' if novelty <= NOVEL else leaves}.",
+            )
+        )
     grade: Grade = "good" if slow < 0.5 * period_ms else "fair" if slow < period_ms else "bad"
-    return [
+    found.append(
         Finding(
             grade,
             f"A decision takes {number(float(np.median(timing.ms)))} ms, 99 of 100 less than "
             f"{number(slow)} ms on this machine; it is due every {number(period_ms)} ms.",
         )
-    ]
+    )
+    return found

@@ -64,7 +64,13 @@ class TestPage:
         page = report_page(offline_run)
         assert sections(page) == SECTIONS
         assert "Robot commanded on efforts" in page
-        for shown in ("velocity[hinge]", "Error on held-out episodes", "held-out episodes, of"):
+        for shown in (
+            "velocity[hinge]",
+            "Error on held-out episodes",
+            "held-out episodes, of",
+            "times as much as on the data",
+            "Novelty of plans",
+        ):
             assert shown in page
         assert "What it is worth when it acts was not measured" in page
 
