@@ -52,6 +52,9 @@ DM_CONTROL = [
     "mujoco>=3.1,<4",
 ]
 
+# Logs for TensorBoard (training.tensorboard).
+TENSORBOARD = ["tensorboard>=2.15,<3"]
+
 # ROS 2 Jazzy from wheels (Linux, x86-64), for a machine without ROS. Where ROS is installed, the
 # packages that package.xml names take their place. Together they are one release: move them as one.
 ROS = [
@@ -80,6 +83,7 @@ TEST = [
 
 DEV = [
     *TEST,
+    *TENSORBOARD,
     *MINARI,
     *LEROBOT,
     # Pinned exactly: a new release of either finds new faults in old code.
@@ -130,6 +134,7 @@ setup(
         "lerobot": LEROBOT,
         "train": TRAIN,
         "dm_control": DM_CONTROL,
+        "tensorboard": TENSORBOARD,
         "ros": ROS,
         "test": TEST,
         "dev": DEV,

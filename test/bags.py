@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arrays import float32
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
+from planet_ros.data import Episode
 from planet_ros.datasets.types import BagTypes, default_types
 
 STORE = default_types()
@@ -92,3 +94,18 @@ def write_interface(path: Path, **changes: Any) -> Path:
     """Write the document; JSON is YAML."""
     path.write_text(json.dumps({**INTERFACE, **changes}), encoding="utf-8")
     return path
+
+
+def sled(rng: np.random.Generator, steps: int = 40) -> Episode:
+    """A mass that is pushed: position and velocity, as the interface of the bags has them."""
+    state, rows, actions = rng.normal(size=2), [], rng.uniform(-2, 2, steps)
+    for action in [*actions, 0.0]:
+        rows.append(state)
+        state = state + 0.05 * np.array([state[1], action - 0.5 * state[1]])
+    return Episode(
+        {"joint": float32(rows)},
+        float32(actions[:, None]),
+        np.full(steps, 77.0),  # the interface knows better
+        terminated=False,
+        truncated=True,
+    )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from planet_ros.bundle.runtime import load_bundle
 from planet_ros.cli.datasets import environment_of_data
+from planet_ros.cli.evidence import compare as compare
+from planet_ros.cli.evidence import report as report
 from planet_ros.config import (
     LearnerSettings,
     PlannerSettings,

@@ -12,6 +12,7 @@ from planet_ros.cli.datasets import (
     add_convert_arguments,
     add_import_arguments,
 )
+from planet_ros.cli.evidence import add_evidence_commands
 
 ROBOTS = ["pendulum", "base", "arm"]
 """Those that are simulated."""
@@ -175,6 +176,8 @@ the newest one it has seen least.""",
     )
     info.add_argument("model", type=_path, help="folder of a bundle")
     info.add_argument("--json", action="store_true", help="print the manifest as one JSON object")
+
+    add_evidence_commands(lambda *words: _command(subparsers, *words), _path)
 
     config = _command(
         subparsers,

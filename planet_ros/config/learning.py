@@ -285,6 +285,11 @@ class TrainingSettings(CollectionSettings, ExplorationSettings):
         description="Episodes on held-out starts after training, whose returns the bundle's "
         "manifest reports; 0: none.",
     )
+    tensorboard: bool = Field(
+        False,
+        description="Write the metrics for TensorBoard too, into the run's folder tensorboard; it "
+        "takes the package tensorboard (pip install '.[tensorboard]').",
+    )
     threads: int = Field(
         1, ge=1, le=256, description="Threads of torch; small models are fastest with one."
     )

@@ -73,6 +73,10 @@ class Counters:
     stale_spells: int = 0
 
 
+NOVEL = 3.0
+"""Novelty of plans that leave what the data covers; models of enough data have 1 to 2."""
+
+
 @dataclass(frozen=True)
 class MadePlan:
     """A plan that the loop goes by, for who watches.

@@ -158,6 +158,15 @@ class WorldModel(nn.Module, ABC):
     def fit_normalization(self, statistics: Statistics) -> None:
         """Take the scales of observations and rewards from what data is like."""
 
+    def fit_noise(self, batch: TorchBatch) -> None:
+        """Take from data how far off the weights are that act; by default nothing is kept of it.
+
+        It is called after a fit, on the model with the averaged weights.
+
+        Args:
+            batch: As of `loss`.
+        """
+
     def filtered(self, episode: Episode) -> Iterator[Tensor]:
         """The belief (B,) after each observation of an episode, T + 1 of them.
 

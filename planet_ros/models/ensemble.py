@@ -11,6 +11,8 @@ notebook's `DynamicsModel`.
 from __future__ import annotations
 
 import itertools
+import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +31,11 @@ from planet_ros.models.task import Task
 # to a little more than all of it. Unbounded, a head that has seen little collapses (Chua et al.
 # 2018, appendix A.1).
 _MIN_LOG_VARIANCE, _MAX_LOG_VARIANCE = -14.0, 0.5
+
+# What the noise is fitted by: a share of values, and the standard deviations to both sides of the
+# mean that hold as much of a normal distribution. It is more than nine in ten, since it is of what
+# was learned from, where errors are least.
+_SHARE, _DEVIATIONS = 0.95, 1.960
 
 
 class Ensemble(WorldModel):
@@ -82,18 +89,19 @@ class Ensemble(WorldModel):
 
         # Scales are kept as the factors that the graph multiplies by: a quotient of buffers would
         # be folded into a constant by the export, and stay behind when weights are replaced.
-        low, high = torch.tensor(signature.low), torch.tensor(signature.high)
+        low, high = signature.low, signature.high
+        middle, factor = (low + high) / 2, 2 / (high - low)
+        if not self._normalize:
+            middle, factor = np.zeros_like(low), np.ones_like(low)
         self.register_buffer("observation_mean", torch.zeros(size))
         self.register_buffer("observation_factor", torch.ones(size))
-        self.register_buffer(
-            "action_mean", (low + high) / 2 if self._normalize else torch.zeros_like(low)
-        )
-        self.register_buffer(
-            "action_factor", 2 / (high - low) if self._normalize else torch.ones_like(low)
-        )
+        self.register_buffer("action_mean", torch.tensor(middle))
+        self.register_buffer("action_factor", torch.tensor(factor))
         # Of the change or of the next observation, whichever is predicted, then of the reward.
         self.register_buffer("target_mean", torch.zeros(targets))
         self.register_buffer("target_std", torch.ones(targets))
+        if self._gaussian:
+            self.register_buffer("noise_factor", torch.ones(targets))
 
     observation_mean: Tensor
     observation_factor: Tensor
@@ -101,6 +109,7 @@ class Ensemble(WorldModel):
     action_factor: Tensor
     target_mean: Tensor
     target_std: Tensor
+    noise_factor: Tensor
 
     def fit_normalization(self, statistics: Statistics) -> None:
         """Take means and standard deviations of observations and targets from data."""
@@ -231,26 +240,88 @@ class Ensemble(WorldModel):
     def dream(
         self, belief: Tensor, actions: Tensor, samples: int, goal: Tensor | None = None
     ) -> Dream:
-        """The trajectory of each member, however many samples are asked for, and their mean."""
-        observation = belief.expand(self.members, 1, -1)
+        """The mean of the members' trajectories, and what each holds possible.
+
+        Gaussian heads say how far off a step may be: trajectories are drawn with that noise, as
+        many as are asked for, from each member in turn (TS∞). Others say nothing of it: the
+        trajectory of each member is given, however many are asked for.
+        """
+        drawn = math.ceil(samples / self.members) if self._gaussian else 0
+        # The first of each member's trajectories has no noise: it is the one that is expected.
+        observation = belief.expand(self.members, 1 + drawn, -1)
         steps = []
         for action in actions:
             before, output = (
                 observation,
-                self._network(observation, action.expand(self.members, 1, -1)),
+                self._network(observation, action.expand(self.members, 1 + drawn, -1)),
             )
-            observation, reward = self._means(before, output)
+            observation, reward = self._means(before, self._disturbed(output))
             if reward is None:
                 reward, _ = self.known(before, action, observation, goal)
                 assert reward is not None  # what is not learned is known
-            steps.append((observation[:, 0], reward[:, 0]))
-        observations, rewards = (torch.stack(part, dim=1) for part in zip(*steps, strict=True))
+            steps.append((observation, reward))
+        observations, rewards = (torch.stack(part, dim=2) for part in zip(*steps, strict=True))
+        expected, sampled = observations[:, 0], observations[:, 0]
+        expected_reward, sampled_reward = rewards[:, 0], rewards[:, 0]
+        if self._gaussian:
+            # One of each member, then the next of each.
+            sampled = observations[:, 1:].transpose(0, 1).flatten(0, 1)[:samples]
+            sampled_reward = rewards[:, 1:].transpose(0, 1).flatten(0, 1)[:samples]
         return Dream(
-            self.split_vectors(observations.mean(dim=0)),
-            rewards.mean(dim=0),
-            self.split_vectors(observations),
-            rewards,
+            self.split_vectors(expected.mean(dim=0)),
+            expected_reward.mean(dim=0),
+            self.split_vectors(sampled),
+            sampled_reward,
         )
+
+    def _disturbed(self, output: Tensor) -> Tensor:
+        """Outputs (E, 1 + P, outputs) with noise on what the heads expect, but for the first."""
+        if not self._gaussian or output.shape[1] == 1:
+            return output
+        means = output[..., : self._targets]
+        deviation = torch.exp(0.5 * self._log_variance(output)) * self.noise_factor
+        noise = torch.randn_like(means) * deviation
+        noise[:, 0] = 0
+        return torch.cat([means + noise, output[..., self._targets :]], dim=-1)
+
+    @torch.no_grad()
+    def fit_noise(self, batch: TorchBatch) -> None:
+        """Scale the heads' noise so that 95 of 100 values come true within its interval of as many.
+
+        The heads learn how far off one member is with weights that still jump about. Averaged
+        weights, and the mean of the members, are off by less, and the members' own spread is
+        counted already.
+        """
+        if not self._gaussian:
+            return
+        seen = self.joined_vectors(batch.observation)
+        before, after = seen[..., 0, :].flatten(0, -2), seen[..., 1, :].flatten(0, -2)
+        shared = before.expand(self.members, *before.shape)
+        action = batch.action[..., 0, :].flatten(0, -2).expand(self.members, -1, -1)
+        output = self._network(shared, action)
+        following, reward = self._means(shared, output)
+        error = following - after
+        if reward is not None:
+            error = torch.cat([error, (reward - batch.reward[..., 0].flatten())[..., None]], dim=-1)
+        kept = batch.mask[..., 0].flatten() > 0
+        error = (error / self.target_std)[:, kept]
+        # The factor, squared, with which each error is at the end of the interval.
+        unexplained = (error.mean(dim=0) / _DEVIATIONS).square() - error.var(dim=0, correction=0)
+        needed = unexplained / torch.exp(self._log_variance(output)).mean(dim=0)[kept]
+        enough = needed.kthvalue(math.ceil(_SHARE * len(needed)), dim=0).values
+        self.noise_factor.copy_(enough.clamp(min=0).sqrt())
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *more: Any) -> None:
+        """Take what was saved before there was a factor as having none."""
+        if self._gaussian:
+            state_dict.setdefault(f"{prefix}noise_factor", torch.ones(self._targets))
+        super()._load_from_state_dict(state_dict, prefix, *more)
+
+    def _log_variance(self, output: Tensor) -> Tensor:
+        """Of the Gaussian heads, in normalised units, softly bounded."""
+        raw = output[..., self._targets : 2 * self._targets]
+        below = _MAX_LOG_VARIANCE - F.softplus(_MAX_LOG_VARIANCE - raw)
+        return _MIN_LOG_VARIANCE + F.softplus(below - _MIN_LOG_VARIANCE)
 
     def batch_dimensions(self, batch_size: int) -> tuple[int, ...]:
         """(E, B): every member learns from sequences of its own, as bootstrapping would give."""
@@ -268,7 +339,7 @@ class Ensemble(WorldModel):
         of the continuation is added where it is predicted. A reward that is known has no part in
         it.
         """
-        size, targets = self.belief_size, self._targets
+        size = self.belief_size
         seen = self.joined_vectors(batch.observation)
         observation = seen[:, :, 0]
         observation_loss = reward_loss = continue_loss = torch.zeros(())
@@ -281,9 +352,7 @@ class Ensemble(WorldModel):
                 error = torch.cat([error, reward_error[..., None]], dim=-1)
             square = (error / self.target_std).square()
             if self._gaussian:
-                raw = output[..., targets : 2 * targets]
-                log_variance = _MAX_LOG_VARIANCE - F.softplus(_MAX_LOG_VARIANCE - raw)
-                log_variance = _MIN_LOG_VARIANCE + F.softplus(log_variance - _MIN_LOG_VARIANCE)
+                log_variance = self._log_variance(output)
                 square = square * torch.exp(-log_variance) + log_variance
             mask = batch.mask[:, :, step]
             observation_error = masked_mean(square[..., :size].mean(dim=-1), mask)

@@ -120,11 +120,11 @@ class Rssm(WorldModel):
             self.continuation = Head(self.belief_size, hidden, 1, self._activation)
 
         # As in the ensemble, scales are factors and never quotients, for the sake of the export.
-        low, high = torch.tensor(signature.low), torch.tensor(signature.high)
+        low, high = signature.low, signature.high
         self.register_buffer("observation_mean", torch.zeros(size))
         self.register_buffer("observation_factor", torch.ones(size))
-        self.register_buffer("action_mean", (low + high) / 2)
-        self.register_buffer("action_factor", 2 / (high - low))
+        self.register_buffer("action_mean", torch.tensor((low + high) / 2))
+        self.register_buffer("action_factor", torch.tensor(2 / (high - low)))
         self.register_buffer("reward_mean", torch.zeros(()))
         self.register_buffer("reward_std", torch.ones(()))
         self._samples = settings.disagreement_samples if self._noisy else 0

@@ -50,7 +50,7 @@ class ImageScale(nn.Module):
         super().__init__()
         self._bits = bits
         self.register_buffer("mean", torch.full(shape, 127.5))
-        self.register_buffer("factor", torch.ones(()) / 255)
+        self.register_buffer("factor", torch.full((), 1 / 255))
 
     mean: Tensor
     factor: Tensor

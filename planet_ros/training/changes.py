@@ -21,6 +21,7 @@ OF_THE_MOMENT = frozenset(
             "device",
             "evaluation_episodes",
             "publish_bundle",
+            "tensorboard",
             "controller_timeout_s",
             "vector",
         ),

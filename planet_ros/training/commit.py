@@ -24,18 +24,24 @@ from planet_ros.data import EpisodeStore
 from planet_ros.errors import UserError
 from planet_ros.files import mend
 from planet_ros.training.run import RunFolder
+from planet_ros.training.tensorboard import EventLog
 
 
 class Journal:
     """Keeps what a run has to tell until the next commit."""
 
-    def __init__(self, run: RunFolder, store: EpisodeStore) -> None:
+    def __init__(self, run: RunFolder, store: EpisodeStore, tensorboard: bool = False) -> None:
         """Begin with nothing to write.
 
         Args:
             run: Folder of the run.
             store: Its episodes.
+            tensorboard: Whether to write the metrics for TensorBoard too.
+
+        Raises:
+            UserError: TensorBoard is wanted and not installed.
         """
+        self._events = EventLog(run.tensorboard) if tensorboard else None
         self._run = run
         self._store = store
         self._lines: list[dict[str, Any]] = []
@@ -71,6 +77,8 @@ class Journal:
             self._store.discard_unknown()
             if run.metrics_file.exists():
                 _cut(run, metrics_bytes)
+            if self._events is not None:
+                self._events.restart(run.metrics())
         except OSError as error:
             raise unwritable(run, error) from error
 
@@ -84,10 +92,13 @@ class Journal:
             UserError: The disk is full or the folder cannot be written: the last commit still
                 counts.
         """
+        lines = [*self._lines]
         try:
             self._store.write()
             save_checkpoint(self._append_metrics())
             self._store.prune()
+            if self._events is not None:
+                self._events.add(lines)
         except OSError as error:
             raise unwritable(self._run, error) from error
         self._committed_s = time.monotonic()

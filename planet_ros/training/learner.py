@@ -322,6 +322,7 @@ class Learner:
             for name, value in metrics.items():
                 sums[name] = sums[name] + value if name in sums else value
             progress(update + 1, training.updates)
+        self.averaged.fit_noise(tensors)
         means = {name: float(value) / training.updates for name, value in sums.items()}
         weights_finite = all(bool(weight.isfinite().all()) for weight in self.model.parameters())
         if not (weights_finite and all(np.isfinite(list(means.values())))):

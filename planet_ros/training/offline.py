@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from planet_ros.bundle.runtime import Bundle
 from planet_ros.config import PlannerSettings, Settings
+from planet_ros.control.events import NOVEL
 from planet_ros.data import Episode, EpisodeStore
 from planet_ros.errors import UserError
 from planet_ros.interface.description import Description
@@ -110,10 +111,6 @@ def _penalty(model: WorldModel, held: Sequence[Episode], planner: PlannerSetting
     if planner.disagreement_penalty:
         return None
     return cautious_penalty(model, held, planner.horizon)
-
-
-NOVEL = 3.0
-"""Models of enough data have 1 to 2."""
 
 
 def _told(bundle: Bundle, held: Sequence[Episode]) -> Iterator[str]:

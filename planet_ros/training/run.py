@@ -159,6 +159,11 @@ class RunFolder:
         """The learning curves."""
         return self.path / "learning_curves.png"
 
+    @property
+    def tensorboard(self) -> Path:
+        """The metrics for TensorBoard, where they are wanted."""
+        return self.path / "tensorboard"
+
     def metrics(self) -> list[dict[str, Any]]:
         """Every whole line of the metrics."""
         if not self.metrics_file.exists():

@@ -125,6 +125,7 @@ class Session:
         )
         if saved is not None:
             self.learner.restore(saved)
+        self._journal = Journal(self.run, store, training.tensorboard)
         # Only now, when they are known to fit: settings that do not must not replace those that do.
         with self._writing():
             self.run.lock.claim()
@@ -133,7 +134,6 @@ class Session:
             self.run.save_settings(settings)
         for text in filter(None, (self.run.note, *changed)):
             self._say(text)
-        self._journal = Journal(self.run, store)
         self._journal.go_back(0 if saved is None else saved.state.metrics_bytes)
         self._learned_since_commit = False
         self._streams = Streams()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from launch_files import HELPERS, STAND_INS, Read, Share, StandIn, Transition
 
@@ -73,6 +74,28 @@ def picture_run(
     }
     train(tiny_settings(folder, values))
     return folder
+
+
+@pytest.fixture(scope="session")
+def offline_run(
+    tmp_path_factory: pytest.TempPathFactory, tiny_settings: Callable[..., Any]
+) -> Path:
+    """Folder of a run that learned a robot from episodes; tests must leave it as it is."""
+    from bags import MAKE, sled, write_interface
+
+    from planet_ros.data.store import save_episode
+    from planet_ros.training.experience import read_experience
+    from planet_ros.training.offline import train_offline
+
+    data = tmp_path_factory.mktemp("offline") / "data"
+    data.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        save_episode(sled(rng), data / f"episode-{number:06d}.npz")
+    write_interface(data / "interface.yaml")
+    values = {"training.updates": 10, "training.learning_rate": 0.01, "offline.rounds": 4}
+    settings = tiny_settings(data.parent / "run", values)
+    return train_offline(settings, lambda: read_experience([data], settings, MAKE)).path
 
 
 @pytest.fixture

@@ -487,6 +487,57 @@ def test_gaussian_head_learns_how_noisy_each_number_is() -> None:
         assert std == pytest.approx(list(noise.values()), rel=0.3)
 
 
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("noise", [0.0, 0.3, 2.0])
+def test_trajectories_are_drawn_with_the_noise_that_is_left(members: int, noise: float) -> None:
+    """Of data that is off by `noise` times what the heads say, beyond what the members differ."""
+    model = ensemble(members=members, head="gaussian", hidden_sizes=[8])
+    count, size, targets = 4000, 3, 4
+    observation, action = torch.randn(members, count, 2, size), torch.randn(members, count, 1, 2)
+    batch = TorchBatch(
+        {"observation": observation},
+        action,
+        torch.zeros(members, count, 1),
+        torch.ones(members, count, 1),
+        torch.ones(members, count, 1),
+    )
+    flat = observation[:, :, 0].flatten(0, 1).expand(members, -1, -1)
+    with torch.no_grad():
+        output = model._network(flat, action.flatten(0, 2).expand(members, -1, -1))
+        following, reward = model._means(flat, output)
+        assert reward is not None
+        means = torch.cat([following, reward[..., None]], dim=-1)
+        said = model._log_variance(output).exp().mean(dim=0)
+        spread = noise**2 * said + means.var(dim=0, correction=0)
+        truth = means.mean(dim=0) + spread.sqrt() * torch.randn(members * count, targets)
+        observation[:, :, 1] = truth[:, :size].reshape(members, count, size)
+        batch.reward.copy_(truth[:, size:].reshape(members, count, 1))
+        model.fit_noise(batch)
+        torch.testing.assert_close(
+            model.noise_factor, torch.full((targets,), noise), rtol=0.15, atol=0.25
+        )
+        if members == 1:
+            dream = model.dream(torch.zeros(size), torch.zeros(1, 2), 3000)
+            drawn = dream.sampled_observation["observation"][:, 0]
+            assert drawn.shape == (3000, size)
+            now = model._log_variance(model._network(torch.zeros(1, 1, size), torch.zeros(1, 1, 2)))
+            torch.testing.assert_close(
+                drawn.std(dim=0),
+                now[0, 0, :size].mul(0.5).exp() * model.noise_factor[:size],
+                rtol=0.1,
+                atol=1e-6,
+            )
+
+
+def test_weights_that_were_saved_before_noise_was_fitted_can_be_loaded() -> None:
+    model = ensemble(head="gaussian")
+    old = {name: value for name, value in model.state_dict().items() if name != "noise_factor"}
+    model.noise_factor.fill_(0.2)
+    model.load_state_dict(old)
+    assert torch.equal(model.noise_factor, torch.ones_like(model.noise_factor))
+    assert "noise_factor" not in ensemble().state_dict()
+
+
 @pytest.mark.timeout(60)
 def test_continue_head_learns_where_episodes_end() -> None:
     rng = np.random.default_rng(0)

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from arrays import float32
-from bags import INTERFACE, MAKE, drive, write_bag, write_interface
+from bags import INTERFACE, MAKE, drive, sled, write_bag, write_interface
 
 from planet_ros.bundle.runtime import load_bundle
 from planet_ros.config import Settings
@@ -48,21 +47,6 @@ RECURRENT: dict[str, Any] = {
     "rssm.hidden_size": 8,
     "training.sequence_length": 6,
 }
-
-
-def sled(rng: np.random.Generator, steps: int = 40) -> Episode:
-    """A mass that is pushed: position and velocity, as the interface of the bags has them."""
-    state, rows, actions = rng.normal(size=2), [], rng.uniform(-2, 2, steps)
-    for action in [*actions, 0.0]:
-        rows.append(state)
-        state = state + 0.05 * np.array([state[1], action - 0.5 * state[1]])
-    return Episode(
-        {"joint": float32(rows)},
-        float32(actions[:, None]),
-        np.full(steps, 77.0),  # the interface knows better
-        terminated=False,
-        truncated=True,
-    )
 
 
 @pytest.fixture(scope="module")

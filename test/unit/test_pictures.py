@@ -181,6 +181,30 @@ class TestLearningCurves:
         curves.plot_learning_curves(run)
         assert figures[0].axes[1].get_yscale() == "linear"
 
+    def test_without_steps_fits_stand_side_by_side_with_their_held_out_error(
+        self, offline_run: Path, figures: list[Any]
+    ) -> None:
+        run = RunFolder(offline_run)
+        curves.plot_learning_curves(run)
+        _, loss, errors = figures[0].axes
+        fits = [record for record in run.metrics() if record["kind"] == "fit"]
+        assert len(fits) > 2
+        for axes, name, key in (
+            (loss, "loss", "loss"),
+            (errors, "held-out error", "held_out_error"),
+        ):
+            assert axes.get_xlabel() == "fit"
+            (line,) = (one for one in axes.get_lines() if one.get_label() == name)
+            np.testing.assert_array_equal(line.get_xdata(), np.arange(1, len(fits) + 1))
+            np.testing.assert_allclose(line.get_ydata(), [fit[key] for fit in fits])
+
+    def test_damaged_lines_are_left_out(self, tmp_path: Path, figures: list[Any]) -> None:
+        run = RunFolder(tmp_path)
+        whole = {"kind": "fit", "environment_steps": 10, "loss": 2.0}
+        run.metrics_file.write_text(f'[]\n{{"kind": "fit"}}\n{json.dumps(whole)}\n{{"kind": "epi')
+        curves.plot_learning_curves(run)
+        np.testing.assert_array_equal(lines(figures[0].axes[1])["loss"], [2.0])
+
     def test_run_that_has_nothing_yet_can_be_drawn(self, tmp_path: Path) -> None:
         curves.plot_learning_curves(RunFolder(tmp_path))
         with Image.open(tmp_path / "learning_curves.png") as picture:
