@@ -15,6 +15,7 @@ that step 0, the reset, has neither: its action is zero and its reward 0.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -134,6 +135,29 @@ class Episode:
         """Bytes in memory."""
         seen = sum(values.nbytes for values in self.observation.values())
         return seen + self.action.nbytes + self.reward.nbytes
+
+
+def pieces(episode: Episode, count: int) -> list[Episode]:
+    """An episode in so many pieces, of the same length as near as may be; none is lost.
+
+    All but the last were cut where they end.
+    """
+    ends = np.linspace(0, len(episode), count + 1).astype(int)
+    # Where actions are repeated the environment was stepped more often, which is shared out.
+    stepped = np.linspace(0, episode.environment_steps, len(episode) + 1).astype(int)[ends]
+    return [
+        Episode(
+            {name: values[first : end + 1] for name, values in episode.observation.items()},
+            episode.action[first:end],
+            episode.reward[first:end],
+            terminated=episode.terminated and end == len(episode),
+            truncated=episode.truncated or end < len(episode),
+            environment_steps=int(steps),
+        )
+        for (first, end), steps in zip(
+            itertools.pairwise(ends.tolist()), np.diff(stepped), strict=True
+        )
+    ]
 
 
 class EpisodeBuilder:

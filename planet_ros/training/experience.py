@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 
 from planet_ros.config import LearnerSettings
 from planet_ros.data import Episode, EpisodeStore, Signature
+from planet_ros.data.episode import pieces
 from planet_ros.data.store import folder_of_episodes
 from planet_ros.environments import EnvironmentSpec
 from planet_ros.errors import UserError
@@ -79,13 +81,21 @@ def split(
 ) -> tuple[list[Episode], list[Episode]]:
     """Episodes to learn from, and some to be judged by: whole ones, drawn by chance.
 
+    Where one of them is more than that share, they are cut into pieces first.
+
     Raises:
         UserError: There are too few.
     """
+    most = math.ceil(1 / share / max(1, len(episodes)))
+    episodes = [
+        piece
+        for one in episodes
+        for piece in pieces(one, max(1, min(most, len(one) // SHORTEST_PIECE)))
+    ]
     if len(episodes) < 2:
         raise UserError(
             f"found {len(episodes)} episodes, expected at least 2, one of which is held out; "
-            "import them with a smaller end.after_steps in the interface"
+            f"and more than {SHORTEST_PIECE} steps where there is but one"
         )
     count = min(len(episodes) - 1, max(1, round(share * len(episodes))))
     rng = np.random.default_rng([seed, _SPLIT_STREAM])
@@ -95,6 +105,9 @@ def split(
 
 
 _SPLIT_STREAM = 7
+
+SHORTEST_PIECE = 50
+"""Steps of what an episode is cut into: many of a plan's length."""
 
 
 def _interface(folders: Sequence[Path], named: str) -> Interface | None:

@@ -38,7 +38,7 @@ def episode(rewards: list[float]) -> Episode:
     return Episode(
         {"observation": float32(rng.normal(size=(count + 1, 2)))},
         float32(rng.uniform(-1, 1, (count, 1))),
-        float32(rewards),
+        np.array(rewards),
         terminated=False,
         truncated=True,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from planet_ros.data import (
     load_episode,
     save_episode,
 )
+from planet_ros.data.episode import pieces
 from planet_ros.errors import UserError
 
 
@@ -788,3 +790,25 @@ class TestStatistics:
     def test_nothing_has_no_statistics(self) -> None:
         nothing = Statistics.of([])
         assert (nothing.reward.count, nothing.vectors, nothing.images) == (0, {}, {})
+
+
+def test_pieces_of_an_episode_are_all_of_it() -> None:
+    whole = Episode(
+        {"state": np.arange(8, dtype=np.float32)[:, None]},
+        np.arange(7, dtype=np.float32)[:, None],
+        np.arange(7, dtype=np.float64),
+        terminated=True,
+        truncated=False,
+        environment_steps=21,
+    )
+    parts = pieces(whole, 3)
+    assert [len(one) for one in parts] == [2, 2, 3]
+    assert [one.environment_steps for one in parts] == [6, 6, 9]
+    assert [one.truncated for one in parts] == [True, True, False]
+    assert [one.terminated for one in parts] == [False, False, True]
+    for name in ("action", "reward"):
+        joined = np.concatenate([getattr(one, name) for one in parts])
+        np.testing.assert_array_equal(joined, getattr(whole, name))
+    for before, after in itertools.pairwise(parts):
+        assert before.observation["state"][-1] == after.observation["state"][0]
+    assert pieces(whole, 1)[0].environment_steps == 21

@@ -269,7 +269,16 @@ class TestExperience:
 
     def test_too_few_to_hold_any_out(self) -> None:
         with pytest.raises(UserError, match="found 1 episodes, expected at least 2"):
-            split([sled(np.random.default_rng(0))], 0.1, seed=0)
+            split([sled(np.random.default_rng(0), steps=99)], 0.1, seed=0)
+
+    def test_few_long_ones_are_cut_so_that_no_more_than_the_share_is_held_out(self) -> None:
+        rng = np.random.default_rng(0)
+        learned, held = split([sled(rng, steps=1000), sled(rng, steps=600)], 0.1, seed=0)
+        assert (len(learned), len(held)) == (9, 1)
+        assert sum(map(len, [*learned, *held])) == 1600
+        assert len(held[0]) in (200, 120)
+        learned, held = split([sled(rng, steps=120)], 0.1, seed=0)  # no shorter than 50 steps
+        assert (len(learned), len(held)) == (1, 1)
 
     def test_of_nothing_known_is_refused(
         self, data: Path, tmp_path: Path, tiny_settings: MakeSettings
