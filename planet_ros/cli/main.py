@@ -18,11 +18,11 @@ EXIT_BROKEN_PIPE = 141
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 for success, 2 for bad input, 130 after Ctrl-C."""
-    command = ""
+    command, output = "", None
     try:
         signal.signal(signal.SIGTERM, _terminate)
         options = build_parser().parse_args(arguments)
-        command = f" {options.command}"
+        command, output = f" {options.command}", getattr(options, "output", None)
         # Only now: it takes a second or two, in which Ctrl-C is pressed as well as at any time.
         from planet_ros.cli import commands
 
@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except OSError as error:  # a full disk, a folder that nobody may write into …
+        if error.filename is None and output is not None:  # the system does not say where
+            return _failed(command, f"{output}: cannot be written: {error.strerror or error}")
         return _failed(command, str(error))
     except KeyboardInterrupt as interrupt:
         print(f"\nplanet-ros{command}: {str(interrupt) or 'stopped'}", file=sys.stderr)
