@@ -219,6 +219,8 @@ class FieldPath:
         places = self._places(len(self.parts) - 1, chain)
         if max(places) >= len(value):
             raise self._too_short(last, len(value), max(places) + 1)
+        if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype == np.float64:
+            return value[list(places)]
         return np.array([structure.number_of(value[place], self.text) for place in places])
 
     def _numbers(self, value: Any) -> NDArray[np.float64]:
@@ -259,11 +261,12 @@ class FieldPath:
         assert isinstance(selector, Names)
         _, _, names = structure.names_in(chain, self.text)
         places, count = self._found.get(index), len(names)
-        if places is not None and all(
-            place < count and names[place] == name
-            for place, name in zip(places, selector.names, strict=True)
-        ):
-            return places
+        if places is not None:
+            for place, name in zip(places, selector.names, strict=True):
+                if place >= count or names[place] != name:
+                    break
+            else:
+                return places
         if count > MAX_LENGTH:
             raise UserError(f"{self.text}: found {count} names, expected at most {MAX_LENGTH}")
         where: dict[object, int] = {}

@@ -82,9 +82,9 @@ def is_number(value: object) -> bool:
 
 def is_array(value: object) -> bool:
     """Whether it is what an array in a message can be."""
-    return isinstance(value, (list, tuple, array)) or (
-        isinstance(value, np.ndarray) and value.ndim >= 1
-    )
+    if isinstance(value, np.ndarray):  # first, since a bag has them in every message
+        return value.ndim >= 1
+    return isinstance(value, (list, tuple, array))
 
 
 def number_of(value: object, where: str) -> float:

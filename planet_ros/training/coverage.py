@@ -29,6 +29,9 @@ MOST_STEPS = 2000
 SURE = 0.9
 """Share of the predictions that a penalty keeps from promising too much."""
 
+TRIFLE = 0.02
+"""Of the standard deviation of the returns that came true: what counts as right."""
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -51,7 +54,7 @@ def forecasts(
     """Forecasts over a horizon from places (k,) in an episode, in their order."""
     wanted, goals = set(places.tolist()), model.goals(episode)
     with torch.no_grad():
-        beliefs = itertools.islice(model.filtered(episode), max(wanted) + 1)
+        beliefs = itertools.islice(model.filtered(episode), max(wanted, default=-1) + 1)
         for place, belief in enumerate(beliefs):
             if place not in wanted:
                 continue
@@ -87,7 +90,7 @@ def cautious_penalty(
     """The least ``planner.disagreement_penalty`` by which few predictions promise too much.
 
     With it the predicted return, less the penalty, is no more than what came true in `SURE` of the
-    predictions of held-out episodes.
+    predictions of held-out episodes, but for a trifle: noise makes errors that no penalty cures.
 
     Args:
         model: To ask.
@@ -98,11 +101,13 @@ def cautious_penalty(
     Returns:
         At least 0; None where there is nobody to disagree, or nothing to ask about.
     """
-    needed = [
-        max(0.0, float((expected - truth).sum())) / max(float(spread.sum()), 1e-12)
-        for expected, spread, truth in _forecasts(model, held_out, horizon, starts)
-    ]
-    return float(np.quantile(needed, SURE)) if needed and np.isfinite(needed).all() else None
+    found = list(_forecasts(model, held_out, horizon, starts))
+    if not found:
+        return None
+    expected, spread, truth = (np.array(rows).sum(axis=1) for rows in zip(*found, strict=True))
+    too_much = np.maximum(0.0, expected - truth - TRIFLE * truth.std())
+    needed = too_much / np.maximum(spread, 1e-12)
+    return float(np.quantile(needed, SURE)) if np.isfinite(needed).all() else None
 
 
 def planned_novelty(bundle: Bundle, episodes: Sequence[Episode]) -> float | None:
@@ -147,10 +152,25 @@ def _forecasts(
         if len(episode) >= horizon:
             chosen.append(episode)
     for episode in chosen:
-        places = np.linspace(0, len(episode) - horizon, max(1, most // len(chosen)))
-        for one in forecasts(model, episode, places.astype(int), horizon):
+        places = _places(model, episode, horizon, max(1, most // len(chosen)))
+        for one in forecasts(model, episode, places, horizon):
             assert one.disagreement is not None
             yield one.rewards, one.disagreement, one.truth
+
+
+def _places(model: WorldModel, episode: Episode, horizon: int, most: int) -> NDArray[np.integer]:
+    """Places (k,) spread over an episode after which the goal stays what it is for a horizon."""
+    places = np.arange(len(episode) - horizon + 1)
+    if model.signature.goal is not None:
+        goal = episode.observation[model.signature.goal.name][:-1]
+        changes = np.flatnonzero((goal[1:] != goal[:-1]).any(axis=1)) + 1
+        # The next change after each place, which is to lie beyond the horizon.
+        following = np.searchsorted(changes, places, side="right")
+        ends = np.append(changes, len(goal) + horizon)[following]
+        places = places[ends - places >= horizon]
+    if not len(places):
+        return places
+    return places[np.unique(np.linspace(0, len(places) - 1, most).astype(int))]
 
 
 def _disagrees(model: WorldModel) -> bool:

@@ -16,10 +16,12 @@ from planet_ros.config import WorldModelSettings
 from planet_ros.control.events import MadePlan
 from planet_ros.control.policy import FilteredPlan, PlanningPolicy
 from planet_ros.data import ActionPart, Episode, ObservationPart, Signature
-from planet_ros.models import Ensemble
+from planet_ros.models import Ensemble, Task
 from planet_ros.models.contract import Imagined
 from planet_ros.planning import Plan
 from planet_ros.training.coverage import (
+    TRIFLE,
+    _places,
     cautious_penalty,
     data_disagreement,
     forecasts,
@@ -85,8 +87,33 @@ def test_penalty_is_what_nine_of_ten_held_out_returns_need(model: Sure) -> None:
     assert found == pytest.approx(promised_too_much / spread, rel=1e-5)
     assert cautious_penalty(model, [episode([2.5] * 20)], HORIZON) == 0.0
     # One place in twenty needs much more, which is its own affair.
-    rare = [episode([1.4] * HORIZON)] * 19 + [episode([-50.0] * HORIZON)]
-    assert cautious_penalty(model, rare, HORIZON) == pytest.approx(found, rel=1e-5)
+    rare = [episode([1.4] * HORIZON)] * 19 + [episode([1.0] * HORIZON)]
+    trifle = TRIFLE * np.std([HORIZON * 1.4] * 19 + [HORIZON * 1.0])
+    wanted = (promised_too_much - trifle) / spread
+    assert cautious_penalty(model, rare, HORIZON) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_what_is_wrong_by_a_trifle_needs_no_penalty(model: Sure) -> None:
+    """Noise does, of which the members know nothing."""
+    differing = [episode([1.99 + 4 * (number % 2)] * HORIZON) for number in range(20)]
+    assert cautious_penalty(model, differing, HORIZON) == 0.0
+
+
+def test_nothing_is_forecast_across_another_goal() -> None:
+    torch.manual_seed(0)
+    goal = ObservationPart("goal", (1,), "goal")
+    signature = Signature((*SIGNATURE.observation, goal), SIGNATURE.action, 0.05)
+    task = Task(
+        signature, lambda before, action, after, goal: -(after["observation"] - goal)[..., 0]
+    )
+    model = Ensemble(signature, WorldModelSettings(members=2, hidden_sizes=[4]), task)
+    goals = np.repeat([1.0, 2.0, 3.0], [7, 3, 11])
+    one = episode([0.0] * 20)
+    one = replace(one, observation={**one.observation, "goal": float32(goals[:, None])})
+    places = _places(model, one, HORIZON, 100)
+    assert places.tolist() == [0, 1, 2, *range(10, 16)]
+    for place in places:
+        assert len(set(goals[place : place + HORIZON])) == 1
 
 
 def test_disagreement_on_data_is_over_whole_horizons(model: Sure) -> None:
