@@ -81,17 +81,19 @@ def split(
 ) -> tuple[list[Episode], list[Episode]]:
     """Episodes to learn from, and some to be judged by: whole ones, drawn by chance.
 
-    Where one of them is more than that share, they are cut into pieces first.
+    Where one of them is more than that share, they are cut into pieces first, so many that
+    `PIECES_HELD_OUT` are held out: one stretch alone would be a poor judge.
 
     Raises:
         UserError: There are too few.
     """
-    most = math.ceil(1 / share / max(1, len(episodes)))
-    episodes = [
-        piece
-        for one in episodes
-        for piece in pieces(one, max(1, min(most, len(one) // SHORTEST_PIECE)))
-    ]
+    if len(episodes) * share < 1:
+        most = math.ceil(PIECES_HELD_OUT / share / max(1, len(episodes)))
+        episodes = [
+            piece
+            for one in episodes
+            for piece in pieces(one, max(1, min(most, len(one) // SHORTEST_PIECE)))
+        ]
     if len(episodes) < 2:
         raise UserError(
             f"found {len(episodes)} episodes, expected at least 2, one of which is held out; "
@@ -106,6 +108,7 @@ def split(
 
 _SPLIT_STREAM = 7
 
+PIECES_HELD_OUT = 3
 SHORTEST_PIECE = 50
 """Steps of what an episode is cut into: many of a plan's length."""
 
