@@ -105,6 +105,7 @@ def _trained(settings: Settings, online: bool) -> RunFolder:
 
 def _train(settings: Settings, online: bool) -> RunFolder:
     from planet_ros.cli.experience import any_messages
+    from planet_ros.training.checkpoint import read_checkpoint
     from planet_ros.training.experience import read_experience
     from planet_ros.training.loop import train as run_training
     from planet_ros.training.offline import train_offline
@@ -114,8 +115,9 @@ def _train(settings: Settings, online: bool) -> RunFolder:
     if not folders:
         return run_training(settings)
     run = RunFolder.of(settings.training.output)
-    if settings.training.resume and next(run.episodes.glob("episode-*.npz"), None) is not None:
-        folders = [run.path]  # which has all that it learns from, wherever that came from
+    resumes = settings.training.resume and run.has_checkpoint
+    if resumes and read_checkpoint(run.checkpoint).state.episodes:  # which are all of them then
+        folders = [run.path]
     run = train_offline(settings, lambda: read_experience(folders, settings, any_messages()))
     if not online:
         return run

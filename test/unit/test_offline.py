@@ -24,6 +24,7 @@ from planet_ros.data.store import save_episode
 from planet_ros.errors import UserError
 from planet_ros.interface.files import load_interface
 from planet_ros.training.checkpoint import read_checkpoint
+from planet_ros.training.commit import Journal
 from planet_ros.training.coverage import cautious_penalty, planned_novelty
 from planet_ros.training.experience import read_experience, split
 from planet_ros.training.export import export_checkpoint, open_checkpoint
@@ -117,8 +118,12 @@ def test_rewards_are_those_of_the_interface(learn: Callable[..., RunFolder]) -> 
 
 
 def test_penalty_is_chosen_for_the_bundle_by_held_out_episodes(
-    learn: Callable[..., RunFolder], capsys: pytest.CaptureFixture[str], tmp_path: Path
+    learn: Callable[..., RunFolder],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("planet_ros.training.coverage.TRIFLE", 0.0)
     run = learn(world_model__members=2)
     held = EpisodeStore(run.held_out).episodes
     best = open_checkpoint(run.path, {}, MAKE)
@@ -176,6 +181,35 @@ def test_resumed_run_is_the_uninterrupted_one(
         np.testing.assert_array_equal(values, other.tensors[name])
     again = learn(name="cut", training__resume=True, **RECURRENT)  # there is nothing left to do
     assert held_out_errors(again) == held_out_errors(whole)
+
+
+def test_run_that_is_killed_before_its_first_commit_takes_all_data_again(
+    data: Path, tmp_path: Path, prints: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [part for name, value in FEW.items() for part in ("--set", f"{name}={value}")]
+    begin = ["train", "--data", data, *few, "--set", "planner.horizon=4", "--output"]
+    prints(*begin, tmp_path / "whole")
+
+    class Killed(BaseException):
+        pass
+
+    commits = iter(range(2))
+    real = Journal._append_metrics
+
+    def killed(journal: Journal) -> int:
+        if next(commits) == 1:
+            raise Killed
+        return real(journal)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "_append_metrics", killed)  # episodes are there, and nothing else
+        with pytest.raises(Killed):
+            prints(*begin, tmp_path / "cut")
+    assert [*(tmp_path / "cut" / "episodes").glob("episode-*.npz")]
+    prints("train", "--resume", "--output", tmp_path / "cut")
+    assert held_out_errors(RunFolder(tmp_path / "cut")) == held_out_errors(
+        RunFolder(tmp_path / "whole")
+    )
 
 
 @pytest.mark.slow
