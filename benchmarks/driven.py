@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from planet_ros.supervision.supervisor import Supervisor
 from sim_bridge.joystick import Joystick
 
 START_LIMIT_S = 60.0
+MATCHED_S = 3.0
+"""From when all know of one another until all hear one another."""
 
 
 def record(robot: str, seed: int, steps: int, output: Path) -> None:
@@ -55,6 +58,7 @@ def record(robot: str, seed: int, steps: int, output: Path) -> None:
             return len(joystick.sent) >= steps or None
 
         supervisor.spin_until(heard, START_LIMIT_S, process.check_alive)
+        time.sleep(MATCHED_S)
         resume = SetBool.Request(data=False)
         supervisor.call(SetBool, PAUSE_SERVICE, resume, START_LIMIT_S, process.check_alive)
         supervisor.spin_until(driven, while_alive=process.check_alive)

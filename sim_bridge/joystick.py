@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 
 from planet_ros.messages.fields import header_stamp_ns
-from planet_ros.ros.topics import NEWEST, NEWEST_RELIABLE
+from planet_ros.ros.topics import EVERY_STEP, NEWEST
 from planet_ros.ros.types import make, message_class
 from sim_bridge.robots.simulation import PERIOD_S
 from sim_bridge.robots.topics import ROBOTS, RobotOptions
@@ -74,7 +74,7 @@ class Joystick:
         self._topics = ROBOTS[robot](make, RobotOptions())
         self._sticks = Sticks(self._topics.robot.low, self._topics.robot.high, rng)
         topic, kind = self._topics.command
-        self._publisher = node.create_publisher(message_class(kind), topic, NEWEST_RELIABLE)
+        self._publisher = node.create_publisher(message_class(kind), topic, EVERY_STEP)
         self.topics = tuple(self._topics.states)
         self._seen: dict[str, int | None] = dict.fromkeys(self.topics)
         for topic, kind in self._topics.states.items():

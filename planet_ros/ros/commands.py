@@ -18,7 +18,7 @@ from planet_ros.interface.writing import ActionWriter
 from planet_ros.messages.fields import time_message
 from planet_ros.messages.vectors import VECTOR_TYPE
 from planet_ros.ros.subscriptions import subscribe, unheard
-from planet_ros.ros.topics import NEWEST_QOS
+from planet_ros.ros.topics import LOCK_STEP_QOS, NEWEST_QOS
 from planet_ros.ros.types import make, message_class
 
 ACKNOWLEDGEMENT_LIMIT_S = 0.5
@@ -48,10 +48,10 @@ class CommandPublisher:
         self._node = node
         self._lock_step = lock_step
         self.writer = ActionWriter(interface.action, make)
+        # A robot that missed a command wants the next one; who learns in lock-step wants each.
+        qos = LOCK_STEP_QOS if lock_step else NEWEST_QOS
         self._publishers = {
-            part.topic: node.create_publisher(
-                message_class(part.type), part.topic, NEWEST_QOS[part.qos]
-            )
+            part.topic: node.create_publisher(message_class(part.type), part.topic, qos[part.qos])
             for part in interface.action
         }
         self._heard: dict[int, float] = {}

@@ -34,7 +34,6 @@ from planet_ros.ros.topics import (
     EVERY_IMAGE,
     EVERY_STEP,
     NEWEST,
-    NEWEST_RELIABLE,
     OBSERVATION_TOPIC,
     STEP_TOPIC,
     check_topics,
@@ -89,9 +88,7 @@ class StepTopic:
         self._session = session
         self._take = take
         self._heard_s = time.monotonic()
-        self._commands = self._node.create_publisher(
-            Float64MultiArray, COMMAND_TOPIC, NEWEST_RELIABLE
-        )
+        self._commands = self._node.create_publisher(Float64MultiArray, COMMAND_TOPIC, EVERY_STEP)
         # Before the steps': a bridge that sees a reader of those then sees readers of these too.
         self._images = [
             self._listener.listen(
