@@ -19,7 +19,11 @@ ROBOT = [
 ]
 
 # Bags, read and written without ROS.
-BAGS = ["rosbags>=0.11.3,<0.12"]
+BAGS = [
+    "rosbags>=0.11.3,<0.12",
+    "tqdm>=4.66",
+    "PyYAML>=6.0",
+]
 
 # Data sets of Minari, read and written by its own library, which takes Gymnasium along.
 MINARI = ["minari[hdf5]>=0.5.3,<0.6"]
@@ -41,8 +45,6 @@ TRAIN = [
     # onnx brings it, and 0.6 would bring NumPy 2: Ubuntu 24.04's own NumPy 1.26 stays.
     "ml_dtypes>=0.5,<0.6",
     "matplotlib>=3.8",
-    "tqdm>=4.66",
-    "PyYAML>=6.0",
 ]
 
 # The tasks of PlaNet's paper, config/cartpole_swingup.yaml and others. Newer MuJoCo than 3 has not
