@@ -161,7 +161,10 @@ def _of_forecasts(evidence: Evidence, forecasts: Forecasts | None) -> list[Findi
     if not np.isnan(covered):
         low, high = CALIBRATED
         if covered < low:
-            grade, meaning = "fair" if covered >= _FAIR_COVER else "bad", "it is too sure of itself"
+            # Members that agree say nothing of a sensor's noise, which does no harm.
+            harmless = error < GOOD_ERROR
+            grade = "fair" if covered >= _FAIR_COVER or harmless else "bad"
+            meaning = "it is too sure of itself" + (", about errors that are small" * harmless)
         elif covered > high:
             grade, meaning = "fair", "it is better than it thinks"
         else:
