@@ -164,7 +164,9 @@ def _of_forecasts(evidence: Evidence, forecasts: Forecasts | None) -> list[Findi
             # Members that agree say nothing of a sensor's noise, which does no harm.
             harmless = error < GOOD_ERROR
             grade = "fair" if covered >= _FAIR_COVER or harmless else "bad"
-            meaning = "it is too sure of itself" + (", about errors that are small" * harmless)
+            meaning = "it is too sure of itself" + (
+                ", of what is off by little" if harmless else ""
+            )
         elif covered > high:
             grade, meaning = "fair", "it is better than it thinks"
         else:
