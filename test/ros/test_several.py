@@ -24,7 +24,7 @@ from planet_ros.training.run import RunFolder
 pytestmark = pytest.mark.ros
 
 ROBOTS = ["robot1", "robot2", "robot3"]
-STEPS = 900
+STEPS = 1400
 PERIODS = 20
 """After which each robot waits for the trainer."""
 
