@@ -20,7 +20,7 @@ from planet_ros.interface.paths import parse_path
 from planet_ros.messages.compressed import COMPRESSED_TYPE, read_compressed
 from planet_ros.messages.fields import UNREADABLE, Make, all_finite, first_not_finite, shortened
 from planet_ros.messages.images import IMAGE_TYPE, read_depth, read_image
-from planet_ros.messages.vectors import VECTOR_TYPE, read_label
+from planet_ros.messages.vectors import VECTOR_TYPE, Label, read_label
 
 GOAL_PART = "goal"
 """What the part of a goal is called."""
@@ -29,6 +29,7 @@ LONGEST_GAP_S = 1.0
 """Seconds over which a difference still is a rate, where the part says nothing about its age."""
 
 _STAMP_RANGE_NS = 2**63
+_NO_LABEL = Label()
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,13 @@ class Reading:
             a rate the rate, of a yaw the angle in radians. Where a field has several numbers, each
             (1,) is there by its own name too. None of a picture.
         stamp_ns: When it was measured; None where the message does not say.
+        label: Of a labelled vector; empty of all others.
     """
 
     measured: Mapping[str, Numbers]
     stamp_ns: int | None
     _decode: Callable[[], NDArray[Any]]
+    label: Label = _NO_LABEL
 
     @cached_property
     def values(self) -> NDArray[Any]:
@@ -146,18 +149,21 @@ class PartReader:
                 is not finite; nothing is kept of it.
         """
         try:
-            stamp_ns = self._stamp_ns(message)
+            label = read_label(message) if self._type == VECTOR_TYPE else _NO_LABEL
+            stamp_ns = self._stamp_ns(message, label)
             if self._image is not None:
                 return Reading({}, stamp_ns, self._picture(message))
             raw = [field.read(message) for field in self._fields]
-            return self._vector(raw, stamp_ns, time_ns)
+            return self._vector(raw, stamp_ns, time_ns, label)
         except UNREADABLE as error:
             raise UserError(
                 f"{self.name}: found a {type(message).__name__} that cannot be read "
                 f"({shortened(error)}), expected a {self._type}"
             ) from None
 
-    def _vector(self, raw: list[Numbers], stamp_ns: int | None, time_ns: int) -> Reading | None:
+    def _vector(
+        self, raw: list[Numbers], stamp_ns: int | None, time_ns: int, label: Label
+    ) -> Reading | None:
         measured: dict[str, Numbers] = {}
         rows: list[Numbers] = []
         complete = True
@@ -182,7 +188,7 @@ class PartReader:
         if not complete:
             return None
         values = np.concatenate(rows).astype(np.float32)
-        return Reading(measured, stamp_ns, lambda: values)
+        return Reading(measured, stamp_ns, lambda: values, label)
 
     def _picture(self, message: Any) -> Callable[[], NDArray[np.uint8]]:
         """What gives the picture; one that is not compressed is looked at already here."""
@@ -194,12 +200,12 @@ class PartReader:
             return lambda: fit_image(pixels, shape)
         return lambda: fit_image(_decoded(image, type_name, message), shape)
 
-    def _stamp_ns(self, message: Any) -> int | None:
+    def _stamp_ns(self, message: Any, label: Label) -> int | None:
         if self._has_header:
             stamp = message.header.stamp
             found = int(stamp.sec) * 10**9 + int(stamp.nanosec)
         elif self._type == VECTOR_TYPE:
-            found = read_label(message).stamp_ns or 0
+            found = label.stamp_ns or 0
         else:
             return None
         if abs(found) >= _STAMP_RANGE_NS:

@@ -226,8 +226,7 @@ class Inputs:
                     )
                 )
             else:
-                label = read_label(message) if part.type == VECTOR_TYPE else Label()
-                self._on_vector(part.name, reading.values, label, reading.stamp_ns)
+                self._on_vector(part.name, reading.values, reading.label, reading.stamp_ns)
 
     def _on_vector(
         self,
