@@ -73,8 +73,8 @@ class Counters:
     stale_spells: int = 0
 
 
-NOVEL = 3.0
-"""Novelty of plans that leave what the data covers; models of enough data have 1 to 2."""
+NOVEL = 5.0
+"""Novelty of plans that leave what the data covers; models of enough data have 1 to 4."""
 
 
 @dataclass(frozen=True)
