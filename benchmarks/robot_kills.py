@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
@@ -144,8 +145,9 @@ class Watch:
         return found
 
     def braking_s(self) -> float:
-        """Seconds from the last command to the safe one at the greatest rate."""
-        return float(np.max(np.abs(self.commands[-1][1] - self._safe) / self._rates))
+        """Seconds from the last command to the safe one at the greatest rate, in whole periods."""
+        seconds = float(np.max(np.abs(self.commands[-1][1] - self._safe) / self._rates))
+        return math.ceil(seconds / self.period_s - 1e-6) * self.period_s
 
     def rest_s(self) -> float | None:
         """Since when the robot has not moved by itself; None: it does."""
