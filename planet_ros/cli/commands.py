@@ -365,9 +365,9 @@ def delay(options: argparse.Namespace) -> int:
 
 def import_(options: argparse.Namespace) -> int:
     """``planet-ros import``."""
-    from planet_ros.cli.experience import import_bags
+    from planet_ros.cli.datasets import import_ as run
 
-    return import_bags(options)
+    return run(options)
 
 
 def convert(options: argparse.Namespace) -> int:

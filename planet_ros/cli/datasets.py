@@ -78,6 +78,14 @@ def are_datasets(names: Sequence[str]) -> bool:
     return not others
 
 
+def import_(options: argparse.Namespace) -> int:
+    """``planet-ros import``, of data sets or bags."""
+    from planet_ros.cli.experience import import_bags
+
+    datasets = are_datasets([str(name) for name in options.bags])
+    return import_datasets(options) if datasets else import_bags(options)
+
+
 def import_datasets(options: argparse.Namespace) -> int:
     """``planet-ros import``, of data sets."""
     from planet_ros.cli.experience import any_messages, judge_of, progress_of

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from planet_ros.cli.datasets import are_datasets, import_datasets
 from planet_ros.data import Episode, EpisodeStore, Signature
 from planet_ros.data.signature import MAX_DELAY
 from planet_ros.data.store import folder_of_episodes
@@ -23,9 +22,7 @@ MOST_DELAY_STEPS = 20_000
 
 
 def import_bags(options: argparse.Namespace) -> int:
-    """``planet-ros import``."""
-    if are_datasets([str(bag) for bag in options.bags]):
-        return import_datasets(options)
+    """``planet-ros import``, of bags."""
     if options.interface is None or options.period is not None or options.reward:
         raise UserError(
             "--interface: found none, expected the document of the robot: it says what of a bag is "
