@@ -117,7 +117,7 @@ setup(
     license="Apache-2.0",
     keywords=["ROS", "model-based reinforcement learning", "model predictive control"],
     packages=find_packages(include=[NAME, f"{NAME}.*", "sim_bridge", "sim_bridge.*"]),
-    package_data={NAME: ["py.typed", "ros/fastdds*.xml"], "sim_bridge": ["py.typed"]},
+    package_data={NAME: ["py.typed", "ros/fastdds.xml"], "sim_bridge": ["py.typed"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

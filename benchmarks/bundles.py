@@ -6,7 +6,6 @@ take turns, so that both see the same load of the machine. The last line is one 
 
     python benchmarks/bundles.py                      # 200 announced in 60 s, a tenth damaged
     python benchmarks/bundles.py --over-topics        # bundles of 10 MB themselves
-    python benchmarks/bundles.py --over-topics --shared-memory  # in place of UDP
 """
 
 from __future__ import annotations
@@ -280,7 +279,6 @@ def over_topics(rig: Rig, process: NodeProcess, folder: Path, options: argparse.
         found = measured(rig, process, options, show, options.count)
     return {
         "megabytes": round(len(pack(bundles[0][0])) / 1e6, 1),
-        "transport": "as Fast DDS chooses: shared memory" if options.shared_memory else "UDP",
         "seconds_until_in_use": {
             "p50": round(float(np.median(seconds)), 2),
             "max": round(max(seconds), 2),
@@ -298,8 +296,6 @@ def main() -> int:
     options = _options()
     with own_domain() as domain, tempfile.TemporaryDirectory() as name:
         os.environ.update(domain)
-        if options.shared_memory:
-            os.environ["FASTDDS_BUILTIN_TRANSPORTS"] = "DEFAULT"
         folder = Path(name)
         act = {
             "controller.accept_bundles": options.over_topics,
@@ -326,7 +322,6 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--over-topics", action="store_true", help="bundles themselves")
-    parser.add_argument("--shared-memory", action="store_true", help="in place of UDP")
     parser.add_argument("--count", type=int, help="new models (default: 200; over topics 30)")
     parser.add_argument(
         "--seconds", type=float, default=60.0, help="for all of them, and once more without"

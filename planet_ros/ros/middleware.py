@@ -8,14 +8,12 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 PROFILES = Path(__file__).with_name("fastdds.xml")
-LOCAL_PROFILES = Path(__file__).with_name("fastdds_localhost.xml")
 
 _FILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 """Of Fast DDS 2 and 3."""
 
 _SWITCH = "RMW_FASTRTPS_USE_QOS_FROM_XML"
 _TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
-_RANGE, _PEERS = "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_STATIC_PEERS"
 
 # Parameters of glibc's mallopt, from malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -35,9 +33,7 @@ def give_large_blocks_back() -> None:
         mallopt(_M_TRIM_THRESHOLD, _LARGE)
 
 
-def prepare(
-    variables: MutableMapping[str, str] = os.environ, middleware: str = "rmw_fastrtps_cpp"
-) -> None:
+def prepare(variables: MutableMapping[str, str] = os.environ) -> None:
     """Have Fast DDS free what a message took once it was read, and share no memory.
 
     A reader keeps a buffer as large as the largest message that ever came, so that one message of
@@ -46,24 +42,14 @@ def prepare(
     In shared memory every reader has a lock that all who send to it take. A reader that is killed
     while it holds that lock, as happens in one of 50 kills, stops those who publish to it for 3 to
     8 seconds, in the middle of their call: a controller could not send what is safe. So messages
-    go by UDP, also on one machine. Where only this machine is to be discovered, ROS adds shared
-    memory whatever one says: there the same is said to Fast DDS itself, without it.
+    go by UDP, also on one machine. Where only this machine is to be discovered
+    (``ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST``) ROS adds shared memory whatever one says.
 
     There is no other way to tell ROS's middleware than a file and variables. Who has profiles or
-    transports of their own keeps them.
-
-    Args:
-        variables: Of the environment; they change.
-        middleware: What is in use; others take no notice, and keep their own discovery.
+    transports of their own keeps them; other middleware takes no notice.
     """
-    if middleware != "rmw_fastrtps_cpp" or any(name in variables for name in (*_FILES, _SWITCH)):
+    if any(name in variables for name in (*_FILES, _SWITCH)):
         return
-    profiles = PROFILES
-    if _TRANSPORTS not in variables:
-        local = variables.get(_RANGE) == "LOCALHOST" and not variables.get(_PEERS)
-        if local and LOCAL_PROFILES.exists():
-            profiles = LOCAL_PROFILES
-            variables[_RANGE] = "SYSTEM_DEFAULT"
-        variables[_TRANSPORTS] = "UDPv4"
-    variables.update(dict.fromkeys(_FILES, str(profiles)))
+    variables.setdefault(_TRANSPORTS, "UDPv4")
+    variables.update(dict.fromkeys(_FILES, str(PROFILES)))
     variables[_SWITCH] = "1"

@@ -93,7 +93,7 @@ def start_rclpy(arguments: list[str] | None) -> None:
         UserError: ROS cannot read the arguments, or a parameter file that they name.
     """
     check_parameter_files(sys.argv if arguments is None else arguments)
-    prepare(middleware=rclpy.get_rmw_implementation_identifier())
+    prepare()
     with _refusals():
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
 

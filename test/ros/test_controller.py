@@ -105,16 +105,6 @@ def test_it_has_real_time_priority_while_it_is_active(ros: Ros, tiny_bundle: str
     assert set(policies()) == {os.SCHED_OTHER}
 
 
-def test_nobody_who_is_killed_can_hold_a_lock_that_the_controller_needs(
-    ros: Ros, tiny_bundle: str
-) -> None:
-    """A reader's lock in shared memory, that is: see `planet_ros.ros.middleware`."""
-    controller, bridge, _ = start_acting(ros, tiny_bundle)
-    for process in (controller, bridge):
-        mapped = Path(f"/proc/{process.pid}/maps").read_text()
-        assert "/dev/shm/fast" not in mapped
-
-
 def test_a_bridge_that_dies_makes_the_controller_send_the_safe_command(
     ros: Ros, tiny_bundle: str
 ) -> None:

@@ -9,59 +9,35 @@ from typing import Any
 
 import pytest
 
-from planet_ros.ros.middleware import LOCAL_PROFILES, PROFILES, prepare
+from planet_ros.ros.middleware import PROFILES, prepare
 
 SWITCH = "RMW_FASTRTPS_USE_QOS_FROM_XML"
 
 
-TRANSPORTS, RANGE = "FASTDDS_BUILTIN_TRANSPORTS", "ROS_AUTOMATIC_DISCOVERY_RANGE"
+TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
 
 
-@pytest.mark.parametrize("profiles", [PROFILES, LOCAL_PROFILES])
-def test_readers_are_told_to_give_memory_back(profiles: Path) -> None:
-    tree = ElementTree.parse(profiles)
+def test_readers_are_told_to_give_memory_back_and_messages_go_by_udp() -> None:
+    variables: dict[str, str] = {}
+    prepare(variables)
+    assert (variables.pop(SWITCH), variables.pop(TRANSPORTS)) == ("1", "UDPv4")
+    assert {Path(path) for path in variables.values()} == {PROFILES}
+    tree = ElementTree.parse(PROFILES)
     policies = [one.text for one in tree.iter() if one.tag.endswith("historyMemoryPolicy")]
     assert policies == ["DYNAMIC", "PREALLOCATED_WITH_REALLOC"]
 
 
-def test_messages_go_by_udp_and_readers_are_told() -> None:
-    variables: dict[str, str] = {RANGE: "SUBNET"}
+def test_transports_of_a_person_s_own_stay() -> None:
+    variables = {TRANSPORTS: "LARGE_DATA"}
     prepare(variables)
-    assert (variables.pop(SWITCH), variables.pop(TRANSPORTS)) == ("1", "UDPv4")
-    assert variables.pop(RANGE) == "SUBNET"
-    assert {Path(path) for path in variables.values()} == {PROFILES}
-
-
-def test_on_this_machine_alone_discovery_is_told_in_ros_s_place() -> None:
-    variables = {RANGE: "LOCALHOST"}
-    prepare(variables)
-    assert variables[RANGE] == "SYSTEM_DEFAULT"
-    assert variables["FASTDDS_DEFAULT_PROFILES_FILE"] == str(LOCAL_PROFILES)
-    tree = ElementTree.parse(LOCAL_PROFILES)
-    addresses = [one.text for one in tree.iter() if one.tag.endswith("address")]
-    assert addresses == ["127.0.0.1", "127.0.0.1"]
-
-
-@pytest.mark.parametrize("more", [{"ROS_STATIC_PEERS": "10.0.0.1"}, {TRANSPORTS: "DEFAULT"}])
-def test_peers_and_transports_of_a_person_s_own_stay(more: dict[str, str]) -> None:
-    variables = {RANGE: "LOCALHOST", **more}
-    prepare(variables)
-    assert variables[RANGE] == "LOCALHOST"
-    assert variables["FASTDDS_DEFAULT_PROFILES_FILE"] == str(PROFILES)
-    assert variables[TRANSPORTS] == more.get(TRANSPORTS, "UDPv4")
+    assert variables[TRANSPORTS] == "LARGE_DATA" and SWITCH in variables
 
 
 @pytest.mark.parametrize("name", ["FASTRTPS_DEFAULT_PROFILES_FILE", SWITCH])
 def test_what_a_person_has_set_stays(name: str) -> None:
-    variables = {name: "own", RANGE: "LOCALHOST"}
+    variables = {name: "own"}
     prepare(variables)
-    assert variables == {name: "own", RANGE: "LOCALHOST"}
-
-
-def test_another_middleware_keeps_its_discovery() -> None:
-    variables = {RANGE: "LOCALHOST"}
-    prepare(variables, middleware="rmw_cyclonedds_cpp")
-    assert variables == {RANGE: "LOCALHOST"}
+    assert variables == {name: "own"}
 
 
 def test_large_blocks_go_back_to_the_system(run_python: Callable[..., Any]) -> None:

@@ -218,7 +218,7 @@ class TestFullDisk:
         arguments = ["export", "--run", str(tiny_run), "--output", str(tmp_path / "bundle")]
         result = run_python(LIMITED, "1000", *arguments)
         assert result.returncode == 2
-        assert "planet-ros export: error: [Errno 27] File too large" in result.stderr
+        assert "cannot be written: File too large" in result.stderr
         assert "Traceback" not in result.stderr
 
 
