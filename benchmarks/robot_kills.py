@@ -16,6 +16,9 @@ What is measured, and its limit:
 - they end by SIGKILL, so that nobody sends anything: from the last command until the robot is at
   rest, within its own command timeout, three periods and the time that it brakes.
 
+With --udp nodes share no memory; without, a listener that is killed may hold up who publishes to it
+for some seconds (docs/performance.md), and the robot stops as much later.
+
 Where commands may change only so fast, the first safe command is the first of those that lead to
 rest as fast as they may.
 """
@@ -330,6 +333,8 @@ def main() -> int:
     options = _options()
     with own_domain(options.domain) as domain, tempfile.TemporaryDirectory() as logs:
         os.environ.update(domain)
+        if options.udp:
+            os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "SUBNET"
         try:
             result = measure(options, load_bundle(options.model), Path(logs))
         except (UserError, TimeoutError) as error:
@@ -357,6 +362,11 @@ def _options() -> argparse.Namespace:
         "--signals", type=int, default=3, help="how many of SIGKILL, SIGTERM and SIGINT"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
+    parser.add_argument(
+        "--udp",
+        action="store_true",
+        help="discover the whole subnet, as robots do: then nodes share no memory",
+    )
     parser.add_argument("--domain", type=int, help="ROS_DOMAIN_ID (default: any)")
     options = parser.parse_args()
     if options.kills < 1:
