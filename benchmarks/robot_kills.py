@@ -42,7 +42,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from planet_ros.bundle.runtime import Bundle, load_bundle
 from planet_ros.config import ControllerSettings, RobotSettings
@@ -51,6 +50,7 @@ from planet_ros.interface.document import Interface
 from planet_ros.interface.files import interface_text
 from planet_ros.interface.paths import parse_path
 from planet_ros.interface.writing import ActionWriter
+from planet_ros.ros.topics import EACH
 from planet_ros.ros.types import make, message_class
 from planet_ros.supervision.processes import NodeProcess, own_domain
 from planet_ros.supervision.supervisor import Supervisor
@@ -60,11 +60,6 @@ STALE_S = ControllerSettings().stale_timeout_s
 TIMEOUT_S = RobotSettings().command_timeout_s
 ON_ITS_WAY_S = 0.02
 """For a message, and for who wakes up late on a machine that does other things: in every limit."""
-
-AS_IT_COMES = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST, depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT
-)
-"""A reliable reader is shown nothing more, for up to 3 s, where one message is lost before it."""
 
 PATIENCE_S, LATEST_S = 60.0, 5.0
 
@@ -92,12 +87,12 @@ class Watch:
         node = supervisor.node
         for part in interface.action:
             take = partial(self._on_command, part.topic)
-            node.create_subscription(message_class(part.type), part.topic, take, AS_IT_COMES)
+            node.create_subscription(message_class(part.type), part.topic, take, EACH)
         topic, texts = MOVEMENT[robot]
         self._paths = [parse_path(text) for text in texts]
         kinds = {part.topic: part.type for part in interface.observation}
         kind = message_class(kinds[topic])
-        node.create_subscription(kind, topic, self._on_state, AS_IT_COMES)
+        node.create_subscription(kind, topic, self._on_state, EACH)
         if interface.goal is not None:
             goal = message_class(interface.goal.type)
             goals = node.create_publisher(goal, interface.goal.topic, 1)

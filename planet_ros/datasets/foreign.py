@@ -6,7 +6,6 @@ size is made.
 
 from __future__ import annotations
 
-import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from planet_ros.data.signature import (
     Signature,
 )
 from planet_ros.errors import UserError
+from planet_ros.interface import files
 from planet_ros.messages.fields import shortened
 
 MAX_EPISODES = 10**6
@@ -131,16 +131,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         UserError: It is none, is too large or cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_JSON_BYTES + 1)
-        if len(content) > MAX_JSON_BYTES:
-            raise UserError(f"{path}: found more than {MAX_JSON_BYTES} bytes of JSON")
-        value = json.loads(content)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: is not JSON: {first_line(error)}") from None
+    value = files.read_json(path, MAX_JSON_BYTES)
     if not isinstance(value, dict):
         raise UserError(f"{path}: found {type(value).__name__}, expected a JSON object")
     return value

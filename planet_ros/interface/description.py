@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from planet_ros.data.signature import Signature
 from planet_ros.errors import UserError
+from planet_ros.interface.files import read_json
 from planet_ros.messages.fields import shortened
 
 DESCRIPTION_FILE = "signature.json"
@@ -69,17 +70,7 @@ def load_description(folder: Path) -> Description | None:
     path = folder / DESCRIPTION_FILE
     if not path.exists():
         return None
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise UserError(f"{path}: found more than {MAX_BYTES} bytes, expected a signature")
-        document = json.loads(content)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: is not JSON: {shortened(str(error), 300)}") from None
-    return description_from(document, str(path))
+    return description_from(read_json(path, MAX_BYTES), str(path))
 
 
 def description_text(description: Description) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 from collections.abc import Sequence
 from pathlib import Path
@@ -172,3 +173,21 @@ def _is_mapping(annotation: Any) -> bool:
 def _inner(annotation: Any) -> Any:
     arguments = get_args(_plain(annotation))
     return arguments[0] if arguments else None
+
+
+def read_json(path: Path, most: int) -> Any:
+    """What a JSON file holds, of so many bytes at most.
+
+    Raises:
+        UserError: It is none, is too large or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+        if len(content) > most:
+            raise UserError(f"{path}: found more than {most} bytes of JSON")
+        return json.loads(content)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: is not JSON: {shortened(str(error))}") from None
